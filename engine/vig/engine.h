@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VIG_ENGINE_H
+#define VIG_ENGINE_H
+
+#include <vig/frame.h>
+#include <vig/model.h>
+
+G_BEGIN_DECLS
+
+/* auto: the fastest one whose results the accuracy table of the README covers on this device and machine. */
+typedef enum { VIG_PRECISION_AUTO, VIG_PRECISION_FP32, VIG_PRECISION_BF16 } VigPrecision;
+
+VIG_API const char *vig_precision_to_string (VigPrecision precision); /* "auto", "fp32", "bf16" */
+VIG_API gboolean vig_precision_from_string (const char *string, VigPrecision *precision);
+
+/**
+ * VigEngineOptions:
+ * @device: NULL or "auto", "cpu", "cuda", "cuda:N"; "ref" is the scalar reference, for tests
+ * @n_threads: of the CPU backend; 0: one for each core this process may run on
+ *
+ * Zero-initialised options are the defaults.
+ */
+typedef struct {
+  const char *device;
+  VigPrecision precision;
+  guint n_threads;
+} VigEngineOptions;
+
+/**
+ * VigEngine:
+ *
+ * A model made ready for a device and precision: packed weights, and for every input size it has met a plan with its
+ * workspace. The same input gives the same bits alone or in any batch, with any number of threads, on every run. After
+ * the first batch of a size, shape and batch size nothing is allocated. An engine is used by one thread at a time; different
+ * engines, also of one model, are independent.
+ */
+typedef struct VigEngine VigEngine;
+
+/**
+ * vig_engine_new:
+ * @model: the engine takes a reference
+ * @options: (nullable): needed only during the call
+ * @error: VIG_ERROR_DEVICE (the message says why the device does not work), VIG_ERROR_ARGUMENT, VIG_ERROR_NO_MEMORY
+ */
+VIG_API VigEngine *vig_engine_new (VigModel *model, const VigEngineOptions *options, GError **error);
+VIG_API void vig_engine_free (VigEngine *engine); /* NULL is allowed */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VigEngine, vig_engine_free)
+
+VIG_API VigModel *vig_engine_get_model (VigEngine *engine);         /* (transfer none) */
+VIG_API const char *vig_engine_get_device (const VigEngine *engine);      /* "cpu", … what auto became */
+VIG_API const char *vig_engine_get_kernels (const VigEngine *engine);     /* e.g. "avx512+amx": for logs */
+VIG_API VigPrecision vig_engine_get_precision (const VigEngine *engine);  /* never AUTO */
+VIG_API gsize vig_engine_get_weight_bytes (const VigEngine *engine);
+VIG_API gsize vig_engine_get_workspace_bytes (const VigEngine *engine);
+
+/**
+ * VigOutput:
+ *
+ * Where the results of a batch of n go; all memory is the caller's, NULL where it is not wanted.
+ */
+typedef struct {
+  float *logits;        /* [n, classes] */
+  float *probabilities; /* [n, classes], softmax of the logits */
+  float *features;      /* [n, features]: what enters the head */
+  /* Filled in, microseconds for the whole batch: */
+  gint64 preprocess_us, inference_us;
+} VigOutput;
+
+/**
+ * vig_engine_classify_frames:
+ * @frames: @n frames, each of its own format and size
+ * @size: side of the square input in pixels; 0: what the model says
+ * @error: VIG_ERROR_ARGUMENT (names the frame and field), VIG_ERROR_NO_MEMORY, VIG_ERROR_FAILED
+ */
+VIG_API gboolean vig_engine_classify_frames (VigEngine *engine, const VigFrame *frames, guint n, guint size,
+    VigOutput *output, GError **error);
+
+/**
+ * vig_engine_classify_tensors:
+ * @input: [n, 3, height, width], already normalised, host memory
+ */
+VIG_API gboolean vig_engine_classify_tensors (VigEngine *engine, const float *input, guint n, guint height,
+    guint width, VigOutput *output, GError **error);
+
+/**
+ * vig_engine_preprocess:
+ * @output: [3, size, size]: what vig_engine_classify_frames() would feed the model, host memory
+ */
+VIG_API gboolean vig_engine_preprocess (VigEngine *engine, const VigFrame *frame, guint size, float *output,
+    GError **error);
+
+/* One entry of a ranking. */
+typedef struct {
+  guint index;
+  float value;
+} VigRank;
+
+/**
+ * vig_top_k:
+ * @ranks: (out caller-allocates): the @k greatest of @values, greatest first; equal values in order of index
+ *
+ * Returns: how many were written: min(@k, @n).
+ */
+VIG_API guint vig_top_k (const float *values, guint n, guint k, VigRank *ranks);
+
+G_END_DECLS
+#endif

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VIG_VIG_H
+#define VIG_VIG_H
+
+#include <vig/engine.h>
+#include <vig/error.h>
+#include <vig/frame.h>
+#include <vig/model.h>
+
+#endif

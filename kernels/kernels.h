@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The kernels of ViG: one table of functions per backend, the same struct for all of them.
+ *
+ * kernels/ref/ fills every entry with short scalar C, the definition of each operator. kernels/cpu/ (SIMD, oneDNN) and
+ * kernels/cuda/ start from the same contract. tests/kernels/ walks the table and holds every backend against ref.
+ *
+ * Terms (as in ViG, arXiv 2405.18425, and GLA, arXiv 2312.06635):
+ *   B batch, L tokens (grid h x w, row by row), C channels, H heads, DK/DV key/value channels of one head
+ *
+ * Rules for every operator:
+ *   - Pointers are memory of the backend (from alloc), but for those marked "host". Tensors are dense and row-major
+ *     unless a row distance is given; a row distance counts elements. Nothing overlaps unless it says "in place".
+ *   - Arguments are valid: the engine checks once, kernels only assert.
+ *   - An operator only enqueues; failures surface in finish().
+ *   - The result for one item of a batch has the same bits whatever the batch size, the other items, and the number
+ *     of threads: every sum runs in an order that depends on the item's own shape alone.
+ *   - A backend is used by one thread at a time (its own threads inside aside).
+ */
+#ifndef VIG_KERNELS_H
+#define VIG_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VIG_KERNELS_ABI 1
+
+/* Element type of the tensors that feed a matrix product. bf16 is stored as uint16_t, rounded to nearest even. */
+typedef enum { VIG_TYPE_F32, VIG_TYPE_BF16 } VigType;
+
+typedef enum { VIG_ACT_NONE, VIG_ACT_SILU, VIG_ACT_GELU /* the erf form */ } VigAct;
+
+/* ---- pictures ------------------------------------------------------------------------------------------------- */
+
+/* Where one colour component lies. Sample (x, y) of the component is the 1 or 2 bytes (little endian) at
+ * plane[plane] + y * stride[plane] + offset + x * step; its value is (sample >> shift) & ((1 << depth) - 1). */
+typedef struct {
+  uint8_t plane, offset, step, shift, depth; /* depth 8: one byte a sample; more: two */
+} VigComponent;
+
+typedef enum { VIG_COLOR_RGB, VIG_COLOR_YUV, VIG_COLOR_GRAY } VigColorKind;
+
+/* Anything that stays the same from frame to frame of a stream. */
+typedef struct {
+  int width, height;           /* of the planes, luma samples */
+  VigColorKind kind;
+  VigComponent component[3];   /* R G B, or Y U V, or gray only */
+  int sub_x, sub_y;            /* log2 of chroma subsampling: 4:2:0 is 1, 1 */
+  int site_x, site_y;          /* chroma position: 0 on the even luma sample, 1 midway between two (in half samples) */
+  float kr, kb;                /* YUV: weights of red and blue in luma (BT.601: 0.299, 0.114) */
+  bool full_range;             /* YUV and gray: 0..max, else 16..235 / 16..240 scaled to the depth */
+  int crop_x, crop_y, crop_width, crop_height; /* the part of the picture that counts */
+  int orientation;             /* EXIF 1..8: how the crop must be turned to stand upright; 1 = as it is */
+  int resize_width, resize_height;             /* the upright crop is resized to this */
+  int out_x, out_y, out_width, out_height;     /* and this window of it is the result; may not exceed it */
+  float mean[3], std[3];       /* result = (rgb / 255 - mean) / std */
+} VigPreprocessDesc;
+
+typedef struct {
+  const uint8_t *plane[4]; /* host memory on the CPU backends */
+  ptrdiff_t stride[4];     /* bytes, may be negative */
+} VigPlanes;
+
+typedef struct VigPreprocess VigPreprocess; /* tap tables and scratch memory for one desc */
+
+/* ---- operators ------------------------------------------------------------------------------------------------ */
+
+/* Patches of a k x k convolution as rows of a matrix (zero padding), so that the convolution is a matrix product with
+ * weights [out, k, k, C]. The input is x [B, h, w, C], or [B, C, h, w] if planar. */
+typedef struct {
+  int batch, h, w, c, kernel, stride, pad;
+  int out_h, out_w;
+  bool planar;
+  const float *x;
+  void *cols; /* [B, out_h * out_w, kernel * kernel * C] of type */
+  VigType type;
+} VigIm2col;
+
+/* y = x / sqrt(mean(x^2) + eps) * weight (rmsnorm), or the LayerNorm with biased variance (layernorm); then act. */
+typedef struct {
+  int rows, c;
+  const float *x;      /* [rows, C] */
+  const float *weight; /* [C] */
+  const float *bias;   /* [C]; layernorm only */
+  float eps;
+  VigAct act;
+  void *y;             /* [rows, C] of type; in place if type is f32 and y == x */
+  VigType type;
+} VigNorm;
+
+/* x[b, t, :] += pos[t, :] */
+typedef struct {
+  int batch, tokens, c;
+  float *x;
+  const float *pos;
+} VigAddPos;
+
+/* 3x3 depthwise convolution, stride 1, zero padding 1, no bias; then act. */
+typedef struct {
+  int batch, h, w, c;
+  const float *x;      /* [B, h, w, C] */
+  const float *weight; /* [3 * 3, C]: tap by tap, (ky, kx) row by row */
+  VigAct act;
+  void *y;             /* [B, h, w, C] of type */
+  VigType type;
+} VigDwconv;
+
+/* c = a * weight^T + bias. Packed once by create, run for any number of rows. Each item's rows go through the same
+ * products in the same order whatever the batch. Sums are fp32 or wider; type says what a and the weights are
+ * rounded to. */
+typedef struct {
+  int n, k;
+  VigType type;
+  const float *weight; /* host, [n, k]; not needed after create */
+  const float *bias;   /* host, [n], or NULL; not needed after create */
+} VigMatmulDesc;
+
+typedef struct {
+  int batch, rows;  /* rows of one item */
+  const void *a;    /* [B * rows, k] of the desc's type */
+  float *c;         /* [B * rows, n] */
+  bool accumulate;  /* c += instead of c = */
+} VigMatmulRun;
+
+typedef struct VigMatmul VigMatmul;
+
+/* Log decay of gated linear attention: gk = logsigmoid(low * weight^T + bias) / 16, elementwise <= 0. */
+typedef struct {
+  int rows, rank, c;
+  const float *low; ptrdiff_t low_row; /* [rows, rank] */
+  const float *weight;                 /* [c, rank] */
+  const float *bias;                   /* [c] */
+  float *gk;                           /* [rows, c] */
+} VigLogDecay;
+
+/*
+ * Gated linear attention in one or both directions (GLA paper eq. 3 with a decay for each key channel; official
+ * code: fused recurrent kernel). For each item and head, with S [DK, DV]:
+ *   forward,  t = 0 .. L-1:  S = diag(exp gk_fw[t]) S + k[t] v[t]^T;  o_fw[t] = q[t]^T S
+ *   backward, t = L-1 .. 0:  the same with gk_bw
+ *   o[t] = scale * (o_fw[t] + o_bw[t])
+ * Head j uses channels j*DK.. of q, k, gk_* and j*DV.. of v, o. A direction whose gk is NULL is left out.
+ */
+typedef struct {
+  int batch, tokens, heads, dk, dv;
+  const float *q, *k, *v; ptrdiff_t row;     /* all three with one row distance */
+  const float *gk_fw, *gk_bw; ptrdiff_t gk_row;
+  float *o;                                  /* [B, L, H * DV] */
+  float scale;
+  const float *state_fw, *state_bw;          /* [B, H, DK, DV], or NULL for zeros */
+  float *end_fw, *end_bw;                    /* [B, H, DK, DV] after the last token of the direction, or NULL */
+} VigGlaBidir;
+
+/* Per row and head, over its DV channels:
+ *   m = act(sigmoid(gate) * rms(o) * g_norm + (1 - sigmoid(gate)) * rms(l) * l_norm) */
+typedef struct {
+  int rows, heads, dv;
+  const float *gate; ptrdiff_t gate_row; /* [rows, H * DV], before the sigmoid */
+  const float *o;                        /* [rows, H * DV] */
+  const void *l;                         /* [rows, H * DV] of type */
+  const float *g_norm, *l_norm;          /* [DV] */
+  float eps;
+  VigAct act;
+  void *m;                               /* [rows, H * DV] of type */
+  VigType type;
+} VigGateMix;
+
+/* y = silu(u[:, :width]) * u[:, width:] */
+typedef struct {
+  int rows, width;
+  const float *u; /* [rows, 2 * width] */
+  void *y;        /* [rows, width] of type */
+  VigType type;
+} VigSwiglu;
+
+/* y[b, :] = mean over tokens of x[b, t, :] */
+typedef struct {
+  int batch, tokens, c;
+  const float *x;
+  float *y;
+} VigPoolMean;
+
+/* y = softmax(x) over each row, the maximum subtracted first. */
+typedef struct {
+  int rows, c;
+  const float *x;
+  float *y;
+} VigSoftmax;
+
+/* ---- the table ------------------------------------------------------------------------------------------------ */
+
+typedef struct VigKernels VigKernels;
+struct VigKernels {
+  int abi;           /* VIG_KERNELS_ABI */
+  const char *name;  /* "ref", "avx512+amx", … for logs and tests */
+  void *ctx;         /* first argument of everything below */
+
+  void (*close)(VigKernels *self);
+  void *(*alloc)(void *ctx, size_t size);          /* 64-byte aligned; NULL when there is no memory */
+  void (*free)(void *ctx, void *memory);           /* NULL is allowed */
+  void (*upload)(void *ctx, void *to, const void *host, size_t size);
+  void (*download)(void *ctx, void *host, const void *from, size_t size);
+  const char *(*finish)(void *ctx);                /* waits; NULL, or the first error since the last finish (static) */
+
+  VigPreprocess *(*preprocess_create)(void *ctx, const VigPreprocessDesc *desc);   /* NULL: no memory */
+  void (*preprocess_run)(void *ctx, VigPreprocess *p, const VigPlanes *frames, int n, float *out); /* [n,3,h,w] */
+  void (*preprocess_destroy)(void *ctx, VigPreprocess *p);
+
+  VigMatmul *(*matmul_create)(void *ctx, const VigMatmulDesc *desc);               /* NULL: finish() says why */
+  void (*matmul_run)(void *ctx, VigMatmul *m, const VigMatmulRun *a);
+  void (*matmul_destroy)(void *ctx, VigMatmul *m);
+  size_t (*matmul_bytes)(void *ctx, const VigMatmul *m);                           /* packed weights and bias */
+
+  void (*im2col)(void *ctx, const VigIm2col *a);
+  void (*rmsnorm)(void *ctx, const VigNorm *a);
+  void (*layernorm)(void *ctx, const VigNorm *a);
+  void (*add_pos)(void *ctx, const VigAddPos *a);
+  void (*dwconv3x3)(void *ctx, const VigDwconv *a);
+  void (*log_decay)(void *ctx, const VigLogDecay *a);
+  void (*gla_bidir)(void *ctx, const VigGlaBidir *a);
+  void (*gate_mix)(void *ctx, const VigGateMix *a);
+  void (*swiglu)(void *ctx, const VigSwiglu *a);
+  void (*pool_mean)(void *ctx, const VigPoolMean *a);
+  void (*softmax)(void *ctx, const VigSoftmax *a);
+};
+
+/* The reference: scalar, one thread, no library. Never NULL but for want of memory. Close with k->close(k). */
+VigKernels *vig_kernels_ref_open (void);
+
+/* Instruction sets the CPU backend may use, lowest first; a mask for tests and for VIG_CPU_MASK. */
+enum { VIG_CPU_AVX2 = 1 << 0, VIG_CPU_AVX512 = 1 << 1, VIG_CPU_BF16 = 1 << 2 /* avx512_bf16, amx_bf16 */ };
+
+/* The CPU backend: the best variant of every operator that this machine has and mask allows, over `threads` threads
+ * (0: all that this process may use). Always works: what has no faster variant here is ref's. */
+VigKernels *vig_kernels_cpu_open (int threads, unsigned mask);
+
+/* Position embedding for another grid (host memory, once per size): separable bicubic with a = -0.75, half-pixel
+ * centres, taps clamped to the edge, no antialiasing, computed in double. pos [n_h * n_w, C] -> out [h * w, C].
+ * Original: torch.nn.functional.interpolate(mode="bicubic") in vig.py. */
+void vig_resize_pos (const float *pos, int n_h, int n_w, int c, float *out, int h, int w);
+
+#endif

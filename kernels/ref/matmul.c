@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* c = a * weight^T + bias, one row after the other. */
+#include <stdlib.h>
+
+#include "ref/ref.h"
+
+struct VigMatmul {
+  int n, k;
+  VigType type;
+  float *weight; /* [k, n], rounded to type: transposed, so that the inner loop runs over independent sums */
+  float *bias;   /* [n], zeros if there is none */
+  double *sum;   /* [n] */
+};
+
+VigMatmul *
+vig_matmul_create_c (void *ctx, const VigMatmulDesc *desc)
+{
+  VigMatmul *m = calloc (1, sizeof *m);
+  size_t n = desc->n, k = desc->k;
+  if (m) {
+    *m = (VigMatmul) { .n = desc->n, .k = desc->k, .type = desc->type };
+    m->weight = malloc (sizeof (float) * n * k);
+    m->bias = calloc (n, sizeof (float));
+    m->sum = malloc (sizeof (double) * n);
+  }
+  if (!m || !m->weight || !m->bias || !m->sum) {
+    vig_matmul_destroy_c (ctx, m);
+    vig_host_fail (ctx, "matmul_create: no memory for the weights");
+    return NULL;
+  }
+  for (size_t j = 0; j < n; j++) {
+    for (size_t i = 0; i < k; i++) {
+      float w = desc->weight[j * k + i];
+      m->weight[i * n + j] = desc->type == VIG_TYPE_F32 ? w : vig_bf16_to_f32 (vig_bf16_from_f32 (w));
+    }
+    if (desc->bias)
+      m->bias[j] = desc->bias[j];
+  }
+  return m;
+}
+
+void
+vig_matmul_run_c (void *ctx, VigMatmul *m, const VigMatmulRun *a)
+{
+  for (size_t r = 0; r < (size_t) a->batch * a->rows; r++) {
+    float *c = a->c + r * m->n;
+    for (int j = 0; j < m->n; j++)
+      m->sum[j] = a->accumulate ? (double) c[j] + m->bias[j] : m->bias[j];
+    for (int i = 0; i < m->k; i++) {
+      double x = vig_get (a->a, r * m->k + i, m->type);
+      const float *w = m->weight + (size_t) i * m->n;
+      for (int j = 0; j < m->n; j++)
+        m->sum[j] += x * w[j];
+    }
+    for (int j = 0; j < m->n; j++)
+      c[j] = (float) m->sum[j];
+  }
+}
+
+void
+vig_matmul_destroy_c (void *ctx, VigMatmul *m)
+{
+  if (!m)
+    return;
+  free (m->weight);
+  free (m->bias);
+  free (m->sum);
+  free (m);
+}
+
+size_t
+vig_matmul_bytes_c (void *ctx, const VigMatmul *m)
+{
+  return sizeof (float) * ((size_t) m->n * m->k + m->n);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The reference's operators by name, so that another backend on the CPU can take any of them into its own table.
+ * They are the contracts of kernels.h in scalar C, on one thread, with every sum in double; none depends on another.
+ */
+#ifndef VIG_REF_H
+#define VIG_REF_H
+
+#include <string.h>
+
+#include "kernels.h"
+
+/* What ctx of a backend that uses these operators starts with. */
+typedef struct {
+  const char *error; /* first failure since the last finish, or NULL; a static string */
+} VigHost;
+
+static inline void
+vig_host_fail (VigHost *host, const char *error)
+{
+  if (!host->error)
+    host->error = error;
+}
+
+void *vig_alloc_c (void *ctx, size_t size);
+void vig_free_c (void *ctx, void *memory);
+void vig_copy_c (void *ctx, void *to, const void *from, size_t size);
+const char *vig_finish_c (void *ctx);
+
+VigMatmul *vig_matmul_create_c (void *ctx, const VigMatmulDesc *desc);
+void vig_matmul_run_c (void *ctx, VigMatmul *m, const VigMatmulRun *a);
+void vig_matmul_destroy_c (void *ctx, VigMatmul *m);
+size_t vig_matmul_bytes_c (void *ctx, const VigMatmul *m);
+
+void vig_im2col_c (void *ctx, const VigIm2col *a);
+void vig_rmsnorm_c (void *ctx, const VigNorm *a);
+void vig_layernorm_c (void *ctx, const VigNorm *a);
+void vig_add_pos_c (void *ctx, const VigAddPos *a);
+void vig_dwconv3x3_c (void *ctx, const VigDwconv *a);
+void vig_log_decay_c (void *ctx, const VigLogDecay *a);
+void vig_gla_bidir_c (void *ctx, const VigGlaBidir *a);
+void vig_gate_mix_c (void *ctx, const VigGateMix *a);
+void vig_swiglu_c (void *ctx, const VigSwiglu *a);
+void vig_pool_mean_c (void *ctx, const VigPoolMean *a);
+void vig_softmax_c (void *ctx, const VigSoftmax *a);
+
+static inline float
+vig_bf16_to_f32 (uint16_t h)
+{
+  uint32_t u = (uint32_t) h << 16;
+  float f;
+  memcpy (&f, &u, sizeof f);
+  return f;
+}
+
+/* To nearest, ties to even; NaN stays NaN. */
+static inline uint16_t
+vig_bf16_from_f32 (float f)
+{
+  uint32_t u;
+  memcpy (&u, &f, sizeof u);
+  if ((u & 0x7fffffff) > 0x7f800000)
+    return (uint16_t) (u >> 16 | 0x40);
+  return (uint16_t) ((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
+/* Element i of a tensor of either type. */
+static inline float
+vig_get (const void *p, size_t i, VigType type)
+{
+  return type == VIG_TYPE_F32 ? ((const float *) p)[i] : vig_bf16_to_f32 (((const uint16_t *) p)[i]);
+}
+
+static inline void
+vig_set (void *p, size_t i, VigType type, double value)
+{
+  if (type == VIG_TYPE_F32)
+    ((float *) p)[i] = (float) value;
+  else
+    ((uint16_t *) p)[i] = vig_bf16_from_f32 ((float) value);
+}
+
+#endif

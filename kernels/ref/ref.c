@@ -2,6 +2,7 @@
 /* The reference backend: its table, and memory, which is the host's. */
 #include <stdlib.h>
 
+#include "ref/preprocess.h"
 #include "ref/ref.h"
 
 void *
@@ -48,6 +49,9 @@ static const VigKernels ref = {
   .upload = vig_copy_c,
   .download = vig_copy_c,
   .finish = vig_finish_c,
+  .preprocess_create = vig_preprocess_create_c,
+  .preprocess_run = vig_preprocess_run_c,
+  .preprocess_destroy = vig_preprocess_destroy_c,
   .matmul_create = vig_matmul_create_c,
   .matmul_run = vig_matmul_run_c,
   .matmul_destroy = vig_matmul_destroy_c,

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "config.h"
+
+#include <string.h>
+
+#include "json.h"
+#include <vig/error.h>
+
+/* Far beyond any model there is; small enough that no product of two of them overflows anywhere. */
+#define MAX_DIM 16384
+#define MAX_DEPTH 1024
+#define MAX_CLASSES 1000000
+#define MAX_IMG_SIZE 16384
+
+/* ---- reading ---- */
+
+static const VigJson *
+get (const VigJson *object, const char *key, const char *what, GError **error)
+{
+  const VigJson *value = vig_json_get (object, key);
+  if (!value)
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected a field \"%s\", found none", what, key);
+  return value;
+}
+
+static gboolean
+to_uint (const VigJson *value, const char *key, guint min, guint max, guint *out, const char *what, GError **error)
+{
+  guint64 n;
+  if (vig_json_to_uint (value, max, &n) && n >= min) {
+    *out = (guint) n;
+    return TRUE;
+  }
+  g_autofree char *found = value->type == VIG_JSON_NUMBER ? g_strdup_printf ("%.17g", value->number)
+      : g_strdup (vig_json_type_name (value->type));
+  g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: %s: expected a whole number from %u to %u, found %s", what, key,
+      min, max, found);
+  return FALSE;
+}
+
+static gboolean
+get_uint (const VigJson *object, const char *key, guint min, guint max, guint *out, const char *what, GError **error)
+{
+  const VigJson *value = get (object, key, what, error);
+  return value && to_uint (value, key, min, max, out, what, error);
+}
+
+static gboolean
+get_list (const VigJson *object, const char *key, guint max, guint n, guint *out, const char *what, GError **error)
+{
+  const VigJson *value = get (object, key, what, error);
+  if (!value)
+    return FALSE;
+  if (value->type != VIG_JSON_ARRAY || value->n_children != n) {
+    g_autofree char *found = value->type == VIG_JSON_ARRAY ? g_strdup_printf ("%u", value->n_children)
+        : g_strdup (vig_json_type_name (value->type));
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: %s: expected a list of %u numbers (as many as dims), found %s",
+        what, key, n, found);
+    return FALSE;
+  }
+  for (const VigJson *c = value->first; c; c = c->next)
+    if (!to_uint (c, key, 1, max, out++, what, error))
+      return FALSE;
+  return TRUE;
+}
+
+static gboolean
+get_boolean (const VigJson *object, const char *key, gboolean *out, const char *what, GError **error)
+{
+  const VigJson *value = get (object, key, what, error);
+  if (!value)
+    return FALSE;
+  if (value->type != VIG_JSON_BOOLEAN) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: %s: expected true or false, found %s", what, key,
+        vig_json_type_name (value->type));
+    return FALSE;
+  }
+  *out = value->boolean;
+  return TRUE;
+}
+
+/* A field that means something this version does not know must not pass unnoticed. */
+static gboolean
+check_known (const VigJson *object, const char *const *known, const char *what, GError **error)
+{
+  for (const VigJson *c = object->first; c; c = c->next)
+    if (!g_strv_contains (known, c->name)) {
+      g_autofree char *list = g_strjoinv (", ", (char **) known);
+      g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected only the fields %s, found \"%s\"", what, list,
+          c->name);
+      return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean
+read_plain (VigConfig *c, const VigJson *json, const char *what, GError **error)
+{
+  static const char *const known[] = { "family", "name", "embed_dim", "depth", "num_heads", "img_size", "patch_size",
+    "in_chans", "num_classes", "act_in_conv", "out_act", NULL };
+  guint patch;
+
+  c->n_stages = 1;
+  return check_known (json, known, what, error)
+      && get_uint (json, "embed_dim", 2, MAX_DIM, &c->dims[0], what, error)
+      && get_uint (json, "depth", 1, MAX_DEPTH, &c->depths[0], what, error)
+      && get_uint (json, "num_heads", 1, MAX_DIM, &c->heads[0], what, error)
+      && get_uint (json, "img_size", 16, MAX_IMG_SIZE, &c->img_size, what, error)
+      && get_uint (json, "patch_size", 16, 16, &patch, what, error);
+}
+
+static gboolean
+read_hierarchical (VigConfig *c, const VigJson *json, const char *what, GError **error)
+{
+  static const char *const known[] = { "family", "name", "dims", "depths", "num_heads", "in_chans", "num_classes",
+    "act_in_conv", "out_act", NULL };
+  const VigJson *dims = get (json, "dims", what, error);
+
+  if (!dims)
+    return FALSE;
+  if (dims->type != VIG_JSON_ARRAY || dims->n_children < 1 || dims->n_children > VIG_MAX_STAGES) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: dims: expected a list of 1 to %d numbers, found %s", what,
+        VIG_MAX_STAGES, dims->type == VIG_JSON_ARRAY ? "another length" : vig_json_type_name (dims->type));
+    return FALSE;
+  }
+  c->n_stages = dims->n_children;
+  return check_known (json, known, what, error)
+      && get_list (json, "dims", MAX_DIM, c->n_stages, c->dims, what, error)
+      && get_list (json, "depths", MAX_DEPTH, c->n_stages, c->depths, what, error)
+      && get_list (json, "num_heads", MAX_DIM, c->n_stages, c->heads, what, error);
+}
+
+gboolean
+vig_config_parse (VigConfig *config, const char *text, const char *what, char **name, GError **error)
+{
+  g_autoptr (VigJson) json = vig_json_parse (text, strlen (text), what, error);
+  const VigJson *family, *own_name;
+  guint in_chans;
+
+  memset (config, 0, sizeof *config);
+  *name = NULL;
+  if (!json)
+    return FALSE;
+  if (json->type != VIG_JSON_OBJECT) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected an object, found %s", what,
+        vig_json_type_name (json->type));
+    return FALSE;
+  }
+  if (!(family = get (json, "family", what, error)))
+    return FALSE;
+  config->hierarchical = g_strcmp0 (family->string, "vig_h") == 0;
+  if (!config->hierarchical && g_strcmp0 (family->string, "vig") != 0) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: family: expected \"vig\" or \"vig_h\", found %s", what,
+        family->string ? family->string : vig_json_type_name (family->type));
+    return FALSE;
+  }
+  if (!(config->hierarchical ? read_hierarchical : read_plain) (config, json, what, error)
+      || !get_uint (json, "in_chans", 3, 3, &in_chans, what, error)
+      || !get_uint (json, "num_classes", 1, MAX_CLASSES, &config->n_classes, what, error)
+      || !get_boolean (json, "act_in_conv", &config->act_in_conv, what, error)
+      || !get_boolean (json, "out_act", &config->out_act, what, error))
+    return FALSE;
+  for (guint s = 0; s < config->n_stages; s++)
+    if (config->dims[s] % (2 * config->heads[s]) != 0) {
+      g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected a width that is a multiple of twice the heads, "
+          "found %u and %u heads in stage %u", what, config->dims[s], config->heads[s], s);
+      return FALSE;
+    }
+  own_name = vig_json_get (json, "name");
+  if (own_name && own_name->type != VIG_JSON_STRING) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: name: expected a string, found %s", what,
+        vig_json_type_name (own_name->type));
+    return FALSE;
+  }
+  *name = own_name ? g_strdup (own_name->string) : NULL;
+  return TRUE;
+}
+
+/* ---- what follows ---- */
+
+guint
+vig_config_mlp_width (const VigConfig *config, guint stage)
+{
+  guint multiple = config->hierarchical ? 32 : 256;
+  return (config->dims[stage] * 8 / 3 + multiple - 1) / multiple * multiple;
+}
+
+guint
+vig_config_native_side (const VigConfig *config)
+{
+  return config->img_size / 16;
+}
+
+guint
+vig_config_n_features (const VigConfig *config)
+{
+  return config->dims[config->n_stages - 1];
+}
+
+guint
+vig_config_min_size (const VigConfig *config)
+{
+  return config->hierarchical ? 1 : 7;
+}
+
+static guint
+side_of_first (const VigConfig *config, guint n)
+{
+  return config->hierarchical ? (n + 1) / 2 : (n - 7) / 8 + 1;
+}
+
+/* Of a convolution 3x3, stride 2, padding 1. */
+static guint
+halve (guint n)
+{
+  return (n + 1) / 2;
+}
+
+void
+vig_config_grids (const VigConfig *config, guint h, guint w, VigGrid *stem, VigGrid stages[VIG_MAX_STAGES])
+{
+  VigGrid grid = { side_of_first (config, h), side_of_first (config, w) };
+  *stem = grid;
+  for (guint s = 0; s < config->n_stages; s++) {
+    grid = (VigGrid) { halve (grid.h), halve (grid.w) };
+    stages[s] = grid;
+  }
+}
+
+guint64
+vig_config_macs (const VigConfig *config, guint h, guint w)
+{
+  VigGrid stem, stages[VIG_MAX_STAGES];
+  guint kernel = config->hierarchical ? 3 : 9;
+  guint64 macs, last = config->dims[0] / 2; /* channels before the next convolution */
+
+  vig_config_grids (config, h, w, &stem, stages);
+  macs = (guint64) stem.h * stem.w * kernel * kernel * 3 * last;
+  for (guint s = 0; s < config->n_stages; s++) {
+    guint64 d = config->dims[s], dv = d / config->heads[s], r = VIG_GATE_RANK;
+    guint64 mixer = 9 * d + 2 * d * d + d * d + 2 * r * d + d * d + 2 * d * dv;
+    guint64 mlp = 3 * d * vig_config_mlp_width (config, s);
+    macs += (guint64) stages[s].h * stages[s].w * (9 * last * d + config->depths[s] * (mixer + mlp));
+    last = d;
+  }
+  return macs + last * config->n_classes;
+}
+
+/* ---- the tensors (names and shapes of the official code, commit dfb9d321) ---- */
+
+static void
+clear_spec (gpointer data)
+{
+  g_free (((VigTensorSpec *) data)->name);
+}
+
+static void
+add (GArray *list, guint rank, const guint64 *shape, const char *format, va_list args)
+{
+  VigTensorSpec spec = { .name = g_strdup_vprintf (format, args), .rank = rank, .count = 1 };
+  for (guint i = 0; i < rank; i++) {
+    spec.shape[i] = shape[i];
+    spec.count *= shape[i];
+  }
+  g_array_append_val (list, spec);
+}
+
+static void G_GNUC_PRINTF (3, 4)
+vector (GArray *list, guint n, const char *format, ...)
+{
+  va_list args;
+  va_start (args, format);
+  add (list, 1, (guint64[]) { n }, format, args);
+  va_end (args);
+}
+
+static void G_GNUC_PRINTF (4, 5)
+matrix (GArray *list, guint rows, guint columns, const char *format, ...)
+{
+  va_list args;
+  va_start (args, format);
+  add (list, 2, (guint64[]) { rows, columns }, format, args);
+  va_end (args);
+}
+
+static void G_GNUC_PRINTF (5, 6)
+convolution (GArray *list, guint out, guint in, guint kernel, const char *format, ...)
+{
+  va_list args;
+  va_start (args, format);
+  add (list, 4, (guint64[]) { out, in, kernel, kernel }, format, args);
+  va_end (args);
+}
+
+/* The token mixer: key width D / 2, value width D. */
+static void
+mixer (GArray *list, guint d, guint heads, const char *p)
+{
+  convolution (list, d, 1, 3, "%sin_proj.0.weight", p);
+  matrix (list, 2 * d, d, "%sqkv_proj.weight", p);
+  matrix (list, VIG_GATE_RANK, d, "%sgk_proj.0.weight", p);
+  matrix (list, d, VIG_GATE_RANK, "%sgk_proj.1.weight", p);
+  vector (list, d, "%sgk_proj.1.bias", p);
+  matrix (list, d, d, "%so_proj.weight", p);
+  vector (list, d / heads, "%sg_norm.weight", p);
+  vector (list, d / heads, "%sl_norm.weight", p);
+  matrix (list, d, d, "%sg_proj.weight", p);
+  vector (list, d, "%sg_proj.bias", p);
+}
+
+/* A convolution with bias and the LayerNorm behind it. */
+static void
+conv_norm (GArray *list, guint out, guint in, guint kernel, const char *p, guint conv, guint norm)
+{
+  convolution (list, out, in, kernel, "%s.%u.weight", p, conv);
+  vector (list, out, "%s.%u.bias", p, conv);
+  vector (list, out, "%s.%u.weight", p, norm);
+  vector (list, out, "%s.%u.bias", p, norm);
+}
+
+static void
+list_plain (GArray *list, const VigConfig *c)
+{
+  guint d = c->dims[0], hidden = vig_config_mlp_width (c, 0), side = vig_config_native_side (c);
+  VigTensorSpec pos = { .name = g_strdup ("pos_embed"), .rank = 3, .shape = { 1, (guint64) side * side, d },
+    .count = (gsize) side * side * d };
+
+  g_array_append_val (list, pos);
+  conv_norm (list, d / 2, 3, 9, "patch_embed.proj", 0, 1);
+  conv_norm (list, d, d / 2, 3, "patch_embed.proj", 3, 4);
+  matrix (list, c->n_classes, d, "head.weight");
+  vector (list, c->n_classes, "head.bias");
+  for (guint i = 0; i < c->depths[0]; i++) {
+    g_autofree char *attn = g_strdup_printf ("blocks.%u.attn.", i);
+    vector (list, d, "blocks.%u.attn_norm.weight", i);
+    mixer (list, d, c->heads[0], attn);
+    vector (list, d, "blocks.%u.mlp_norm.weight", i);
+    matrix (list, 2 * hidden, d, "blocks.%u.mlp.gate_proj.weight", i);
+    matrix (list, d, hidden, "blocks.%u.mlp.down_proj.weight", i);
+  }
+  vector (list, d, "norm.weight");
+}
+
+static void
+list_hierarchical (GArray *list, const VigConfig *c)
+{
+  conv_norm (list, c->dims[0] / 2, 3, 3, "patch_embed", 0, 2);
+  conv_norm (list, c->dims[0], c->dims[0] / 2, 3, "patch_embed", 5, 7);
+  for (guint s = 0; s < c->n_stages; s++) {
+    guint d = c->dims[s], hidden = vig_config_mlp_width (c, s);
+    for (guint j = 0; j < c->depths[s]; j++) {
+      g_autofree char *p = g_strdup_printf ("layers.%u.blocks.%u.", s, j), *op = g_strconcat (p, "op.", NULL);
+      vector (list, d, "%snorm.weight", p);
+      vector (list, d, "%snorm.bias", p);
+      mixer (list, d, c->heads[s], op);
+      vector (list, d, "%snorm2.weight", p);
+      vector (list, d, "%snorm2.bias", p);
+      matrix (list, 2 * hidden, d, "%smlp.fc1.weight", p);
+      matrix (list, d, hidden, "%smlp.fc2.weight", p);
+    }
+    if (s + 1 < c->n_stages) {
+      g_autofree char *p = g_strdup_printf ("layers.%u.downsample", s);
+      conv_norm (list, c->dims[s + 1], d, 3, p, 1, 3);
+    }
+  }
+  vector (list, vig_config_n_features (c), "classifier.norm.weight");
+  vector (list, vig_config_n_features (c), "classifier.norm.bias");
+  matrix (list, c->n_classes, vig_config_n_features (c), "classifier.head.weight");
+  vector (list, c->n_classes, "classifier.head.bias");
+}
+
+GArray *
+vig_config_list_tensors (const VigConfig *config)
+{
+  GArray *list = g_array_new (FALSE, FALSE, sizeof (VigTensorSpec));
+  g_array_set_clear_func (list, clear_spec);
+  (config->hierarchical ? list_hierarchical : list_plain) (list, config);
+  return list;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VIG_ENGINE_PRIVATE_H
+#define VIG_ENGINE_PRIVATE_H
+
+#include <kernels.h>
+#include <vig/engine.h>
+
+#include "tap.h"
+
+/* An engine over any table of kernels, which it closes at its end (also when this fails); @precision is not AUTO.
+ * For benchmarks and tests. */
+VigEngine *vig_engine_new_with_kernels (VigModel *model, VigKernels *kernels, const char *device,
+    VigPrecision precision, GError **error);
+
+/* From now on @func sees every intermediate tensor; NULL ends it. */
+void vig_engine_set_tap (VigEngine *engine, VigTapFunc func, gpointer user_data);
+
+#endif

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <vig/engine.h>
+
+#include <string.h>
+
+#include "backend.h"
+#include "engine-private.h"
+#include "forward.h"
+#include "frame-private.h"
+
+#define N_PLANS 4         /* input sizes kept ready */
+#define N_PREPROCESSES 16 /* kinds of frames kept ready */
+#define MAX_SIZE 8192     /* of an input: sizes of tensors stay well within 64 bits, numbers of rows within 31 */
+#define MAX_RUN 16        /* frames handed to one preprocess call */
+
+typedef struct {
+  VigPreprocessDesc desc;
+  VigPreprocess *preprocess; /* NULL: free */
+  guint64 used;
+} Preprocess;
+
+struct VigEngine {
+  VigModel *model;
+  VigKernels *kernels;
+  const char *device;
+  VigPrecision precision;
+  VigWeights *weights;
+  VigPlan *plans[N_PLANS];
+  Preprocess preprocesses[N_PREPROCESSES];
+  guint64 clock; /* counts uses, for the two caches */
+  VigTap tap;
+};
+
+/* ---- precision ---- */
+
+static const char *const precisions[] = { "auto", "fp32", "bf16" };
+
+const char *
+vig_precision_to_string (VigPrecision precision)
+{
+  return (guint) precision < G_N_ELEMENTS (precisions) ? precisions[precision] : NULL;
+}
+
+gboolean
+vig_precision_from_string (const char *string, VigPrecision *precision)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (precisions); i++)
+    if (g_strcmp0 (string, precisions[i]) == 0) {
+      *precision = (VigPrecision) i;
+      return TRUE;
+    }
+  return FALSE;
+}
+
+/* ---- life ---- */
+
+VigEngine *
+vig_engine_new_with_kernels (VigModel *model, VigKernels *kernels, const char *device, VigPrecision precision,
+    GError **error)
+{
+  VigEngine *e = g_new0 (VigEngine, 1);
+
+  e->model = vig_model_ref (model);
+  e->kernels = kernels;
+  e->device = device;
+  e->precision = precision;
+  e->weights = vig_weights_new (model, kernels, precision == VIG_PRECISION_BF16 ? VIG_TYPE_BF16 : VIG_TYPE_F32, error);
+  if (!e->weights)
+    g_clear_pointer (&e, vig_engine_free);
+  return e;
+}
+
+VigEngine *
+vig_engine_new (VigModel *model, const VigEngineOptions *options, GError **error)
+{
+  static const VigEngineOptions defaults;
+  const VigEngineOptions *o = options ? options : &defaults;
+  VigPrecision precision = o->precision;
+  const char *device;
+  VigKernels *kernels;
+
+  if (!model) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "model: expected one, found NULL");
+    return NULL;
+  }
+  if (!(kernels = vig_backend_open (o->device, o->n_threads, &device, &precision, error)))
+    return NULL;
+  return vig_engine_new_with_kernels (model, kernels, device, precision, error);
+}
+
+void
+vig_engine_free (VigEngine *e)
+{
+  if (!e)
+    return;
+  for (guint i = 0; i < N_PREPROCESSES; i++)
+    if (e->preprocesses[i].preprocess)
+      e->kernels->preprocess_destroy (e->kernels->ctx, e->preprocesses[i].preprocess);
+  for (guint i = 0; i < N_PLANS; i++)
+    vig_plan_free (e->plans[i]);
+  vig_weights_free (e->weights);
+  e->kernels->close (e->kernels);
+  vig_model_unref (e->model);
+  g_free (e);
+}
+
+void
+vig_engine_set_tap (VigEngine *e, VigTapFunc func, gpointer user_data)
+{
+  e->tap = (VigTap) { func, user_data };
+}
+
+VigModel *
+vig_engine_get_model (VigEngine *engine)
+{
+  return engine->model;
+}
+
+const char *
+vig_engine_get_device (const VigEngine *engine)
+{
+  return engine->device;
+}
+
+const char *
+vig_engine_get_kernels (const VigEngine *engine)
+{
+  return engine->kernels->name;
+}
+
+VigPrecision
+vig_engine_get_precision (const VigEngine *engine)
+{
+  return engine->precision;
+}
+
+gsize
+vig_engine_get_weight_bytes (const VigEngine *engine)
+{
+  return engine->weights->bytes;
+}
+
+gsize
+vig_engine_get_workspace_bytes (const VigEngine *engine)
+{
+  gsize bytes = 0;
+  for (guint i = 0; i < N_PLANS; i++)
+    bytes += engine->plans[i] ? engine->plans[i]->workspace_bytes : 0;
+  return bytes;
+}
+
+/* ---- what is kept from frame to frame ---- */
+
+/* The plan of an input size, with room for at least @n items or for a full chunk. */
+static VigPlan *
+get_plan (VigEngine *e, guint n, guint h, guint w, GError **error)
+{
+  guint batch = MIN (n, vig_plan_chunk (e->model, h, w));
+  VigPlan **slot = &e->plans[0];
+
+  for (guint i = 0; i < N_PLANS; i++) {
+    VigPlan *p = e->plans[i];
+    if (p && p->h == h && p->w == w) {
+      slot = &e->plans[i];
+      if (p->batch >= batch)
+        goto found;
+      break; /* too small: make it anew */
+    }
+    if (*slot && (!p || p->used < (*slot)->used))
+      slot = &e->plans[i];
+  }
+  g_clear_pointer (slot, vig_plan_free);
+  *slot = vig_plan_new (e->model, e->kernels, e->weights->type, batch, h, w, error);
+  if (!*slot)
+    return NULL;
+found:
+  (*slot)->used = ++e->clock;
+  return *slot;
+}
+
+static VigPreprocess *
+get_preprocess (VigEngine *e, const VigPreprocessDesc *desc, GError **error)
+{
+  Preprocess *slot = &e->preprocesses[0];
+
+  for (guint i = 0; i < N_PREPROCESSES; i++) {
+    Preprocess *p = &e->preprocesses[i];
+    if (p->preprocess && memcmp (&p->desc, desc, sizeof *desc) == 0) {
+      slot = p;
+      goto found;
+    }
+    if (p->used < slot->used)
+      slot = p;
+  }
+  if (slot->preprocess)
+    e->kernels->preprocess_destroy (e->kernels->ctx, slot->preprocess);
+  memcpy (&slot->desc, desc, sizeof *desc);
+  slot->preprocess = e->kernels->preprocess_create (e->kernels->ctx, desc);
+  if (!slot->preprocess) {
+    slot->used = 0;
+    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "frame %dx%d: no memory to prepare its preprocessing",
+        desc->width, desc->height);
+    return NULL;
+  }
+found:
+  slot->used = ++e->clock;
+  return slot->preprocess;
+}
+
+/* ---- classifying ---- */
+
+static gboolean
+check_size (const VigEngine *e, guint h, guint w, GError **error)
+{
+  guint min = vig_model_get_min_size (e->model);
+  if (h >= min && w >= min && h <= MAX_SIZE && w <= MAX_SIZE)
+    return TRUE;
+  g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "input: expected %u to %d pixels in width and height, found %ux%u",
+      min, MAX_SIZE, w, h);
+  return FALSE;
+}
+
+static gboolean
+check_given (const void *data, const char *what, guint n, const VigOutput *output, GError **error)
+{
+  if (data && n > 0 && output)
+    return TRUE;
+  g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "%s: expected at least one and somewhere to put its results, "
+      "found %s", what, !data ? "NULL" : n == 0 ? "none" : "no output");
+  return FALSE;
+}
+
+static gboolean
+check_finished (VigEngine *e, GError **error)
+{
+  const char *failure = e->kernels->finish (e->kernels->ctx);
+  if (failure)
+    g_set_error (error, VIG_ERROR, VIG_ERROR_FAILED, "device %s: the computation failed: %s", e->device, failure);
+  return !failure;
+}
+
+/* Forward pass over the @n items in plan->input; results to items @first … of @output. */
+static gboolean
+run_chunk (VigEngine *e, VigPlan *plan, guint first, guint n, VigOutput *output, GError **error)
+{
+  const VigKernels *k = e->kernels;
+  gsize classes = e->model->config.n_classes, features = vig_config_n_features (&e->model->config);
+  const gint64 start = g_get_monotonic_time ();
+
+  vig_forward (e->model, e->weights, plan, n, &e->tap);
+  if (!check_finished (e, error))
+    return FALSE;
+  if (output->logits)
+    k->download (k->ctx, output->logits + first * classes, plan->logits, n * classes * sizeof (float));
+  if (output->probabilities)
+    k->download (k->ctx, output->probabilities + first * classes, plan->probabilities, n * classes * sizeof (float));
+  if (output->features)
+    k->download (k->ctx, output->features + first * features, plan->features, n * features * sizeof (float));
+  output->inference_us += g_get_monotonic_time () - start;
+  return TRUE;
+}
+
+/* The @n frames into [n, 3, size, size]; neighbours of one kind in one call. */
+static gboolean
+preprocess (VigEngine *e, const VigFrame *frames, guint first, guint n, guint size, float *out, GError **error)
+{
+  gsize item = (gsize) 3 * size * size;
+
+  for (guint i = 0, run; i < n; i += run) {
+    VigPreprocessDesc desc, next;
+    VigPlanes planes[MAX_RUN];
+    VigPreprocess *p;
+    for (run = 0; i + run < n && run < MAX_RUN; run++) {
+      if (!vig_frame_describe (&frames[first + i + run], &e->model->preprocess, size, run ? &next : &desc, &planes[run],
+          error)) {
+        g_prefix_error (error, "frame %u: ", first + i + run);
+        return FALSE;
+      }
+      if (run && memcmp (&next, &desc, sizeof desc) != 0)
+        break;
+    }
+    if (!(p = get_preprocess (e, &desc, error)))
+      return FALSE;
+    e->kernels->preprocess_run (e->kernels->ctx, p, planes, (int) run, out + i * item);
+  }
+  return TRUE;
+}
+
+/* Every frame's description, before any work is done. */
+static gboolean
+check_frames (VigEngine *e, const VigFrame *frames, guint n, guint size, GError **error)
+{
+  for (guint i = 0; i < n; i++) {
+    VigPreprocessDesc desc;
+    VigPlanes planes;
+    if (!vig_frame_describe (&frames[i], &e->model->preprocess, size, &desc, &planes, error)) {
+      g_prefix_error (error, "frame %u: ", i);
+      return FALSE;
+    }
+  }
+  return TRUE;
+}
+
+gboolean
+vig_engine_classify_frames (VigEngine *e, const VigFrame *frames, guint n, guint size, VigOutput *output,
+    GError **error)
+{
+  VigPlan *plan;
+
+  size = size ? size : vig_model_get_input_size (e->model);
+  if (!check_given (frames, "frames", n, output, error) || !check_size (e, size, size, error)
+      || !check_frames (e, frames, n, size, error) || !(plan = get_plan (e, n, size, size, error)))
+    return FALSE;
+  output->preprocess_us = output->inference_us = 0;
+  for (guint first = 0; first < n; first += plan->batch) {
+    const gint64 start = g_get_monotonic_time ();
+    guint chunk = MIN (plan->batch, n - first);
+    if (!preprocess (e, frames, first, chunk, size, plan->input, error) || !check_finished (e, error))
+      return FALSE;
+    output->preprocess_us += g_get_monotonic_time () - start;
+    if (!run_chunk (e, plan, first, chunk, output, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+gboolean
+vig_engine_classify_tensors (VigEngine *e, const float *input, guint n, guint height, guint width, VigOutput *output,
+    GError **error)
+{
+  gsize item = (gsize) 3 * height * width;
+  VigPlan *plan;
+
+  if (!check_given (input, "tensors", n, output, error) || !check_size (e, height, width, error)
+      || !(plan = get_plan (e, n, height, width, error)))
+    return FALSE;
+  output->preprocess_us = output->inference_us = 0;
+  for (guint first = 0; first < n; first += plan->batch) {
+    guint chunk = MIN (plan->batch, n - first);
+    e->kernels->upload (e->kernels->ctx, plan->input, input + first * item, chunk * item * sizeof (float));
+    if (!run_chunk (e, plan, first, chunk, output, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+gboolean
+vig_engine_preprocess (VigEngine *e, const VigFrame *frame, guint size, float *output, GError **error)
+{
+  gsize bytes;
+  float *memory;
+  gboolean done;
+
+  size = size ? size : vig_model_get_input_size (e->model);
+  if (!frame || !output) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "preprocess: expected a frame and an output, found NULL");
+    return FALSE;
+  }
+  if (!check_size (e, size, size, error))
+    return FALSE;
+  bytes = (gsize) 3 * size * size * sizeof (float);
+  if (!(memory = e->kernels->alloc (e->kernels->ctx, bytes))) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "input %ux%u: no memory for it", size, size);
+    return FALSE;
+  }
+  done = preprocess (e, frame, 0, 1, size, memory, error) && check_finished (e, error);
+  if (done)
+    e->kernels->download (e->kernels->ctx, output, memory, bytes);
+  e->kernels->free (e->kernels->ctx, memory);
+  return done;
+}
+
+/* ---- ranking ---- */
+
+guint
+vig_top_k (const float *values, guint n, guint k, VigRank *ranks)
+{
+  guint found = 0;
+
+  k = MIN (k, n);
+  for (guint i = 0; i < n; i++) { /* insertion: k is small */
+    guint at = found;
+    if (found == k && (k == 0 || !(values[i] > ranks[k - 1].value)))
+      continue;
+    while (at > 0 && values[i] > ranks[at - 1].value)
+      at--;
+    found = MIN (found + 1, k);
+    memmove (&ranks[at + 1], &ranks[at], (found - 1 - at) * sizeof *ranks);
+    ranks[at] = (VigRank) { .index = i, .value = values[i] };
+  }
+  return found;
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * ViG and ViG-H, evaluation path, in the order of the paper (arXiv 2405.18425), over the table of any backend.
+ *
+ * B items, L = h * w tokens row by row, D channels, H heads of DK = D / 2H key and DV = D / H value channels, I MLP
+ * width. x, the residual stream, is f32; what enters a matrix product is of weights->type.
+ */
+#include "forward.h"
+
+#include <math.h>
+#include <string.h>
+
+#define RMS_EPS 1e-6f
+#define LAYER_EPS 1e-5f
+
+typedef struct {
+  VigKernels *k;
+  const VigConfig *c;
+  const VigWeights *w;
+  VigPlan *p;
+  int n; /* items */
+  const VigTap *tap;
+  char prefix[32]; /* of the names that the tap sees */
+} Forward;
+
+/* Shows [rows, columns] of @type, @row elements from one row to the next. */
+static void
+show (const Forward *f, const char *name, const void *data, VigType type, gsize rows, gsize columns, gsize row)
+{
+  gsize size = type == VIG_TYPE_F32 ? 4 : 2;
+
+  if (!f->tap->func)
+    return;
+  g_autofree char *full = g_strconcat (f->prefix, name, NULL);
+  g_autofree guint8 *host = g_malloc (rows * row * size);
+  g_autofree float *dense = g_new (float, rows * columns);
+  f->k->finish (f->k->ctx);
+  f->k->download (f->k->ctx, host, data, ((rows - 1) * row + columns) * size);
+  for (gsize r = 0; r < rows; r++)
+    for (gsize i = 0; i < columns; i++) {
+      gsize at = r * row + i;
+      guint32 bits = type == VIG_TYPE_F32 ? ((guint32 *) host)[at] : (guint32) ((guint16 *) host)[at] << 16;
+      memcpy (&dense[r * columns + i], &bits, sizeof bits);
+    }
+  f->tap->func (full, dense, rows, columns, f->tap->user_data);
+}
+
+static void
+show_f32 (const Forward *f, const char *name, const float *data, gsize rows, gsize columns)
+{
+  show (f, name, data, VIG_TYPE_F32, rows, columns, columns);
+}
+
+/* y = norm (x), x [rows, C] */
+static void
+norm (const Forward *f, const VigNormWeights *w, const float *x, int rows, int c, VigAct act, void *y, VigType type)
+{
+  VigNorm a = { .rows = rows, .c = c, .x = x, .weight = w->weight, .bias = w->bias, .act = act, .y = y, .type = type,
+    .eps = w->bias ? LAYER_EPS : RMS_EPS };
+  (w->bias ? f->k->layernorm : f->k->rmsnorm) (f->k->ctx, &a);
+}
+
+/* c = a * weight^T + bias, or c += it; @rows of each item */
+static void
+product (const Forward *f, VigMatmul *m, const void *a, float *c, int rows, bool accumulate)
+{
+  f->k->matmul_run (f->k->ctx, m, &(VigMatmulRun) { .batch = f->n, .rows = rows, .a = a, .c = c,
+      .accumulate = accumulate });
+}
+
+/* y [B, to.h * to.w, out] = convolution of x [B, from.h * from.w, in], or of x [B, in, from.h, from.w] if planar */
+static void
+convolution (const Forward *f, const VigConvWeights *w, const float *x, bool planar, VigGrid from, VigGrid to,
+    void *cols, float *y)
+{
+  f->k->im2col (f->k->ctx, &(VigIm2col) { .batch = f->n, .h = (int) from.h, .w = (int) from.w, .c = (int) w->in,
+      .kernel = (int) w->kernel, .stride = (int) w->stride, .pad = (int) w->pad, .out_h = (int) to.h,
+      .out_w = (int) to.w, .planar = planar, .x = x, .cols = cols, .type = f->w->type });
+  product (f, w->matmul, cols, y, (int) (to.h * to.w), false);
+}
+
+/* input [B, 3, h, w] -> x [B, L, D] of the first stage */
+static void
+stem (Forward *f)
+{
+  VigPlan *p = f->p;
+  const VigConvWeights *w = f->w->stem;
+  VigGrid image = { p->h, p->w }, half = p->stem, grid = p->grids[0];
+  int half_rows = f->n * (int) (half.h * half.w), rows = f->n * (int) (grid.h * grid.w);
+  int half_c = (int) w[0].out, c = (int) w[1].out;
+
+  convolution (f, &w[0], p->input, true, image, half, p->cols[0], p->stem_out); /* [B, half, D/2] */
+  show_f32 (f, "patch.conv1", p->stem_out, (gsize) half_rows, (gsize) half_c);
+  norm (f, &w[0].norm, p->stem_out, half_rows, half_c, f->c->hierarchical ? VIG_ACT_GELU : VIG_ACT_SILU, p->stem_out,
+      VIG_TYPE_F32);
+  show_f32 (f, "patch.act1", p->stem_out, (gsize) half_rows, (gsize) half_c);
+  convolution (f, &w[1], p->stem_out, false, half, grid, p->cols[1], p->x);     /* [B, L, D] */
+  show_f32 (f, "patch.conv2", p->x, (gsize) rows, (gsize) c);
+  norm (f, &w[1].norm, p->x, rows, c, VIG_ACT_NONE, p->x, VIG_TYPE_F32);
+  show_f32 (f, "patch.out", p->x, (gsize) rows, (gsize) c);
+
+  if (p->pos) {
+    f->k->add_pos (f->k->ctx, &(VigAddPos) { .batch = f->n, .tokens = (int) (grid.h * grid.w), .c = c, .x = p->x,
+        .pos = p->pos });
+    show_f32 (f, "embed", p->x, (gsize) rows, (gsize) c);
+  }
+}
+
+/* x += mixer (norm (x)): 2D locality, then gated linear attention over the tokens in both directions */
+static void
+mixer (Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, VigGrid grid, int d, int heads)
+{
+  VigKernels *k = f->k;
+  float *x = f->p->x, *o = b->a; /* a is not used again once l is there */
+  VigType type = f->w->type;
+  int tokens = (int) (grid.h * grid.w), rows = f->n * tokens;
+  int dk = d / (2 * heads), dv = d / heads, width = 3 * d + VIG_GATE_RANK;
+  const float *q = b->joint, *key = q + d / 2, *v = q + d, *gate = q + 2 * d, *low = q + 3 * d;
+  gsize R = (gsize) rows, D = (gsize) d, W = (gsize) width;
+
+  norm (f, &w->attn_norm, x, rows, d, VIG_ACT_NONE, b->a, VIG_TYPE_F32);      /* a [B, L, D] */
+  show_f32 (f, "attn_norm", b->a, R, D);
+  k->dwconv3x3 (k->ctx, &(VigDwconv) { .batch = f->n, .h = (int) grid.h, .w = (int) grid.w, .c = d, .x = b->a,
+      .weight = w->dwconv, .act = f->c->act_in_conv ? VIG_ACT_SILU : VIG_ACT_NONE, .y = b->l, .type = type });
+  show (f, "local", b->l, type, R, D, D);                                     /* l [B, L, D] */
+  product (f, w->joint, b->l, b->joint, tokens, false);                       /* joint [B, L, q | k | v | gate | low] */
+  show (f, "q", q, VIG_TYPE_F32, R, D / 2, W);
+  show (f, "k", key, VIG_TYPE_F32, R, D / 2, W);
+  show (f, "v", v, VIG_TYPE_F32, R, D, W);
+  show (f, "gate", gate, VIG_TYPE_F32, R, D, W);
+  k->log_decay (k->ctx, &(VigLogDecay) { .rows = rows, .rank = VIG_GATE_RANK, .c = d, .low = low, .low_row = width,
+      .weight = w->gk_weight, .bias = w->gk_bias, .gk = b->gk });             /* gk [B, L, forward | backward] */
+  show (f, "log_decay_fw", b->gk, VIG_TYPE_F32, R, D / 2, D);
+  show (f, "log_decay_bw", b->gk + d / 2, VIG_TYPE_F32, R, D / 2, D);
+
+  /* The mean of both scans; the official evaluation path of the plain family halves it once more. */
+  float scale = 1 / sqrtf ((float) dk) * (f->c->hierarchical ? 0.5f : 0.25f);
+  k->gla_bidir (k->ctx, &(VigGlaBidir) { .batch = f->n, .tokens = tokens, .heads = heads, .dk = dk, .dv = dv, .q = q,
+      .k = key, .v = v, .row = width, .gk_fw = b->gk, .gk_bw = b->gk + d / 2, .gk_row = d, .o = o, .scale = scale });
+  show_f32 (f, "o", o, R, D);                                                 /* o [B, L, H * DV] */
+  k->gate_mix (k->ctx, &(VigGateMix) { .rows = rows, .heads = heads, .dv = dv, .gate = gate, .gate_row = width, .o = o,
+      .l = b->l, .g_norm = w->g_norm, .l_norm = w->l_norm, .eps = RMS_EPS,
+      .act = f->c->out_act ? VIG_ACT_SILU : VIG_ACT_NONE, .m = b->m, .type = type });
+  show (f, "mix", b->m, type, R, D, D);                                       /* m [B, L, D] */
+  product (f, w->o_proj, b->m, x, tokens, true);
+  show_f32 (f, "resid", x, R, D);
+}
+
+/* x += W_out (silu (u1) * u2), [u1 | u2] = W_in norm (x) */
+static void
+mlp (Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, VigGrid grid, int d, int hidden)
+{
+  float *x = f->p->x;
+  int tokens = (int) (grid.h * grid.w), rows = f->n * tokens;
+
+  norm (f, &w->mlp_norm, x, rows, d, VIG_ACT_NONE, b->y, f->w->type);         /* y [B, L, D] */
+  show (f, "mlp_norm", b->y, f->w->type, (gsize) rows, (gsize) d, (gsize) d);
+  product (f, w->mlp_in, b->y, b->u, tokens, false);                          /* u [B, L, 2I] */
+  f->k->swiglu (f->k->ctx, &(VigSwiglu) { .rows = rows, .width = hidden, .u = b->u, .y = b->s, .type = f->w->type });
+  product (f, w->mlp_out, b->s, x, tokens, true);                             /* s [B, L, I] */
+  show_f32 (f, "out", x, (gsize) rows, (gsize) d);
+}
+
+/* All blocks of stage s and, but for the last, the step to the next one's grid and width. */
+static void
+stage (Forward *f, guint s)
+{
+  const VigConfig *c = f->c;
+  const VigStageWeights *w = &f->w->stages[s];
+  const VigStageBuffers *b = &f->p->stages[s];
+  VigGrid grid = f->p->grids[s];
+
+  for (guint i = 0; i < c->depths[s]; i++) {
+    if (f->tap->func && c->hierarchical)
+      g_snprintf (f->prefix, sizeof f->prefix, "layers.%u.blocks.%u.", s, i);
+    else if (f->tap->func)
+      g_snprintf (f->prefix, sizeof f->prefix, "blocks.%u.", i);
+    mixer (f, &w->blocks[i], b, grid, (int) c->dims[s], (int) c->heads[s]);
+    mlp (f, &w->blocks[i], b, grid, (int) c->dims[s], (int) vig_config_mlp_width (c, s));
+  }
+  if (s + 1 == c->n_stages)
+    return;
+
+  VigGrid next = f->p->grids[s + 1];
+  int rows = f->n * (int) (next.h * next.w), d = (int) c->dims[s + 1];
+  convolution (f, &w->downsample, f->p->x, false, grid, next, b->cols, f->p->x); /* [B, L', D'] */
+  norm (f, &w->downsample.norm, f->p->x, rows, d, VIG_ACT_NONE, f->p->x, VIG_TYPE_F32);
+  if (f->tap->func)
+    g_snprintf (f->prefix, sizeof f->prefix, "layers.%u.", s);
+  show_f32 (f, "downsample", f->p->x, (gsize) rows, (gsize) d);
+}
+
+/* x [B, L, D] -> features [B, D], logits and probabilities [B, classes] */
+static void
+head (Forward *f)
+{
+  VigPlan *p = f->p;
+  VigGrid grid = p->grids[f->c->n_stages - 1];
+  int d = (int) vig_config_n_features (f->c), classes = (int) f->c->n_classes;
+  int tokens = (int) (grid.h * grid.w), rows = f->n * tokens;
+
+  f->prefix[0] = 0;
+  norm (f, &f->w->norm, p->x, rows, d, VIG_ACT_NONE, p->normed, VIG_TYPE_F32);
+  show_f32 (f, "norm", p->normed, (gsize) rows, (gsize) d);
+  f->k->pool_mean (f->k->ctx, &(VigPoolMean) { .batch = f->n, .tokens = tokens, .c = d, .x = p->normed,
+      .y = p->features });
+  show_f32 (f, "pooled", p->features, (gsize) f->n, (gsize) d);
+  product (f, f->w->head, p->features, p->logits, 1, false);
+  show_f32 (f, "logits", p->logits, (gsize) f->n, (gsize) classes);
+  f->k->softmax (f->k->ctx, &(VigSoftmax) { .rows = f->n, .c = classes, .x = p->logits, .y = p->probabilities });
+}
+
+void
+vig_forward (const VigModel *model, const VigWeights *weights, VigPlan *plan, guint n, const VigTap *tap)
+{
+  Forward f = { .k = weights->kernels, .c = &model->config, .w = weights, .p = plan, .n = (int) n, .tap = tap };
+
+  stem (&f);
+  for (guint s = 0; s < model->config.n_stages; s++)
+    stage (&f, s);
+  head (&f);
+}

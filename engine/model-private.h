@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VIG_MODEL_PRIVATE_H
+#define VIG_MODEL_PRIVATE_H
+
+#include <vig/model.h>
+
+#include "config.h"
+#include "preprocess-config.h"
+
+struct VigModel {
+  gatomicrefcount refs;
+  VigConfig config;
+  VigPreprocessConfig preprocess;
+  char *name;
+  char *hash;
+  char **labels;         /* n_classes, NULL-terminated */
+  GArray *specs;         /* of VigTensorSpec */
+  GHashTable *by_name;   /* name -> its weights */
+  float *weights;        /* all tensors, in the order of specs */
+  gsize n_weights;
+};
+
+/* An empty model of @config with room for all weights, or NULL for want of memory. */
+VigModel *vig_model_new (const VigConfig *config, const char *name, GError **error);
+/* Fills in what a model file may leave out. */
+void vig_model_set_defaults (VigModel *model);
+
+/* The weights of one tensor. It is an error in the program to ask for one that the architecture does not have. */
+const float *vig_model_get_weight (const VigModel *model, const char *format, ...) G_GNUC_PRINTF (2, 3);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "plan.h"
+
+#include <unistd.h>
+
+/* A bigger batch is computed in chunks of about this many numbers in the widest buffer (u of the MLP): enough rows
+ * for the matrix products to be efficient, few enough to stay in the caches. Results do not depend on it. */
+#define CHUNK_NUMBERS (2 << 20)
+#define MAX_CHUNK 16
+
+static gsize
+tokens (VigGrid grid)
+{
+  return (gsize) grid.h * grid.w;
+}
+
+guint
+vig_plan_chunk (const VigModel *model, guint h, guint w)
+{
+  VigGrid stem, grids[VIG_MAX_STAGES];
+  gsize widest = 1;
+
+  vig_config_grids (&model->config, h, w, &stem, grids);
+  for (guint s = 0; s < model->config.n_stages; s++)
+    widest = MAX (widest, tokens (grids[s]) * 2 * vig_config_mlp_width (&model->config, s));
+  return (guint) CLAMP (CHUNK_NUMBERS / widest, 1, MAX_CHUNK);
+}
+
+/* Hands out pieces of the workspace, and remembers how far they reach. A NULL base only measures. */
+typedef struct {
+  char *base;
+  gsize at, end;
+} Arena;
+
+static void *
+take (Arena *arena, gsize bytes)
+{
+  void *memory = arena->base ? arena->base + arena->at : NULL;
+  arena->at += (bytes + 63) & ~(gsize) 63;
+  arena->end = MAX (arena->end, arena->at);
+  return memory;
+}
+
+/* Gives every buffer its place; returns how many bytes they take together. */
+static gsize
+layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
+{
+  Arena arena = { .base = base };
+  const gsize f32 = sizeof (float), any = type == VIG_TYPE_F32 ? 4 : 2, B = p->batch;
+  guint first = c->hierarchical ? 3 : 9, half = c->dims[0] / 2, features = vig_config_n_features (c);
+  gsize widest = 0;
+
+  for (guint s = 0; s < c->n_stages; s++)
+    widest = MAX (widest, tokens (p->grids[s]) * c->dims[s]);
+  p->input = take (&arena, B * 3 * p->h * p->w * f32);
+  p->x = take (&arena, B * widest * f32);
+  p->features = take (&arena, B * features * f32);
+  p->logits = take (&arena, B * c->n_classes * f32);
+  p->probabilities = take (&arena, B * c->n_classes * f32);
+
+  gsize shared = arena.at; /* from here on the parts of the network follow one another in the same memory */
+  p->stem_out = take (&arena, B * tokens (p->stem) * half * f32);
+  gsize cols = arena.at;
+  p->cols[0] = take (&arena, B * tokens (p->stem) * first * first * 3 * any);
+  arena.at = cols;
+  p->cols[1] = take (&arena, B * tokens (p->grids[0]) * 9 * half * any);
+  for (guint s = 0; s < c->n_stages; s++) {
+    VigStageBuffers *b = &p->stages[s];
+    gsize n = B * tokens (p->grids[s]), d = c->dims[s], hidden = vig_config_mlp_width (c, s);
+    arena.at = shared;
+    b->a = take (&arena, n * d * f32);
+    b->l = take (&arena, n * d * any);
+    b->joint = take (&arena, n * (3 * d + VIG_GATE_RANK) * f32);
+    b->gk = take (&arena, n * d * f32);
+    b->m = take (&arena, n * d * any);
+    arena.at = shared;
+    b->y = take (&arena, n * d * any);
+    b->u = take (&arena, n * 2 * hidden * f32);
+    b->s = take (&arena, n * hidden * any);
+    arena.at = shared;
+    if (s + 1 < c->n_stages)
+      b->cols = take (&arena, B * tokens (p->grids[s + 1]) * 9 * d * any);
+  }
+  arena.at = shared;
+  p->normed = take (&arena, B * tokens (p->grids[c->n_stages - 1]) * features * f32);
+  return arena.end;
+}
+
+static gboolean
+resize_position_embedding (VigPlan *p, const VigModel *model)
+{
+  const VigConfig *c = &model->config;
+  gsize n = tokens (p->grids[0]) * c->dims[0];
+  guint side = vig_config_native_side (c);
+  g_autofree float *host = g_try_new (float, n);
+
+  p->pos = p->kernels->alloc (p->kernels->ctx, n * sizeof (float));
+  if (!host || !p->pos)
+    return FALSE;
+  vig_resize_pos (vig_model_get_weight (model, "pos_embed"), (int) side, (int) side, (int) c->dims[0], host,
+      (int) p->grids[0].h, (int) p->grids[0].w);
+  p->kernels->upload (p->kernels->ctx, p->pos, host, n * sizeof (float));
+  return TRUE;
+}
+
+VigPlan *
+vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w, GError **error)
+{
+  VigPlan *p = g_new0 (VigPlan, 1);
+  guint64 machine = (guint64) sysconf (_SC_PHYS_PAGES) * (guint64) sysconf (_SC_PAGESIZE);
+
+  *p = (VigPlan) { .kernels = kernels, .h = h, .w = w, .batch = batch };
+  vig_config_grids (&model->config, h, w, &p->stem, p->grids);
+  p->workspace_bytes = layout (p, &model->config, type, NULL);
+  /* memory is promised freely and missed late: ask for no more than there could be */
+  if (p->workspace_bytes <= machine)
+    p->workspace = kernels->alloc (kernels->ctx, p->workspace_bytes);
+  if (!p->workspace || (!model->config.hierarchical && !resize_position_embedding (p, model))) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "input %ux%u: no memory for the %" G_GSIZE_FORMAT
+        " bytes of workspace that a batch of %u needs", w, h, p->workspace_bytes, batch);
+    vig_plan_free (p);
+    return NULL;
+  }
+  layout (p, &model->config, type, p->workspace);
+  return p;
+}
+
+void
+vig_plan_free (VigPlan *plan)
+{
+  if (!plan)
+    return;
+  plan->kernels->free (plan->kernels->ctx, plan->workspace);
+  plan->kernels->free (plan->kernels->ctx, plan->pos);
+  g_free (plan);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Everything about one input size that need not be done again for each frame: grids, buffers, position embedding. */
+#ifndef VIG_PLAN_H
+#define VIG_PLAN_H
+
+#include <kernels.h>
+
+#include "model-private.h"
+
+/* Memory of the backend, in one allocation. B is the plan's batch; L and D those of the stage. "type" tensors enter
+ * matrix products. Buffers that are never needed at the same time share memory. */
+typedef struct {
+  void *cols;      /* patches of the convolution after this stage, of type */
+  /* the token mixer */
+  float *a;        /* [B, L, D] normed input; then o, the sum of both scans */
+  void *l;         /* [B, L, D] of type */
+  float *joint;    /* [B, L, 3D + 16] */
+  float *gk;       /* [B, L, D] log decays: forward D/2, backward D/2 */
+  void *m;         /* [B, L, D] of type */
+  /* the MLP */
+  void *y;         /* [B, L, D] of type */
+  float *u;        /* [B, L, 2I] */
+  void *s;         /* [B, L, I] of type */
+} VigStageBuffers;
+
+typedef struct {
+  VigKernels *kernels;
+  guint h, w, batch;
+  VigGrid stem, grids[VIG_MAX_STAGES];
+  gsize workspace_bytes;
+  void *workspace;
+  float *pos;      /* plain: [L, D] position embedding of this grid */
+  guint64 used;    /* when last: the engine's clock */
+
+  float *input;    /* [B, 3, h, w] */
+  float *x;        /* [B, L, D]: the residual stream, of whichever stage */
+  void *cols[2];   /* patches of the stem's convolutions, of type */
+  float *stem_out; /* [B, stem.h, stem.w, D/2] */
+  VigStageBuffers stages[VIG_MAX_STAGES];
+  float *normed;   /* [B, L, D] of the last stage */
+  float *features; /* [B, D] */
+  float *logits, *probabilities; /* [B, classes] */
+} VigPlan;
+
+/* How many items of @h x @w are computed together: see plan.c. */
+guint vig_plan_chunk (const VigModel *model, guint h, guint w);
+
+/* @error: VIG_ERROR_NO_MEMORY */
+VigPlan *vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w,
+    GError **error);
+void vig_plan_free (VigPlan *plan); /* NULL is allowed */
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A model's weights as a backend wants them: uploaded or packed once, in the order and form the kernels read. */
+#ifndef VIG_WEIGHTS_H
+#define VIG_WEIGHTS_H
+
+#include <kernels.h>
+
+#include "model-private.h"
+
+typedef struct {
+  const float *weight, *bias; /* [C]; bias NULL: an RMS norm, else a LayerNorm */
+} VigNormWeights;
+
+/* A convolution as a matrix product over patches, and the LayerNorm behind it. */
+typedef struct {
+  guint kernel, stride, pad, in, out; /* in, out: channels */
+  VigMatmul *matmul;                  /* [out, kernel * kernel * in]: (ky, kx, channel) */
+  VigNormWeights norm;
+} VigConvWeights;
+
+/* D, I (MLP width) and DV are those of the block's stage. */
+typedef struct {
+  VigNormWeights attn_norm, mlp_norm;
+  const float *dwconv;                /* [3 * 3, D] */
+  VigMatmul *joint;                   /* [3D + 16, D]: rows q D/2, k D/2, v D | g_proj D | gk_proj.0 16 */
+  const float *gk_weight, *gk_bias;   /* gk_proj.1 [D, 16], [D]: forward, then backward */
+  const float *g_norm, *l_norm;       /* [DV] */
+  VigMatmul *o_proj;                  /* [D, D] */
+  VigMatmul *mlp_in, *mlp_out;        /* [2I, D]: gate, then up; [D, I] */
+} VigBlockWeights;
+
+typedef struct {
+  VigBlockWeights *blocks;            /* depths[s] of them */
+  VigConvWeights downsample;          /* all but the last stage */
+} VigStageWeights;
+
+typedef struct {
+  VigKernels *kernels;
+  VigType type;                       /* of what enters matrix products; the head is always f32 */
+  gsize bytes;
+  VigConvWeights stem[2];
+  VigStageWeights stages[VIG_MAX_STAGES];
+  VigNormWeights norm;
+  VigMatmul *head;                    /* [classes, D] */
+  GPtrArray *vectors, *matmuls;       /* everything to give back */
+} VigWeights;
+
+/* @error: VIG_ERROR_NO_MEMORY, VIG_ERROR_FAILED. Free before the kernels are closed. */
+VigWeights *vig_weights_new (const VigModel *model, VigKernels *kernels, VigType type, GError **error);
+void vig_weights_free (VigWeights *weights); /* NULL is allowed */
+
+#endif

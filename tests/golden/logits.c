@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Logits and pooled features of every stored run against the original implementation, and the generator's weights
+ * against their hash. "logits tiny" is quick, "logits published" runs the six models at their own size. */
+#include "golden.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct {
+  const VigJson *run;
+  const char *device;
+  VigPrecision precision;
+} Test;
+
+static double
+bound (const Test *test)
+{
+  if (test->precision == VIG_PRECISION_FP32)
+    return 1e-4;
+  return g_str_equal (golden_string (vig_json_get (test->run, "config"), "family"), "vig") ? 3e-2 : 5e-2;
+}
+
+static void
+check_case (const Test *test, VigEngine *engine, const GoldenFile *file, const VigJson *c)
+{
+  const char *input = golden_string (c, "input");
+  g_autofree char *logits_name = g_strconcat (input, ".logits", NULL), *pooled_name = g_strconcat (input, ".pooled", NULL);
+  const VigTensor *logits_shape, *pooled_shape;
+  g_autofree float *want = golden_get (file, logits_name, &logits_shape);
+  g_autofree float *want_pooled = golden_get (file, pooled_name, &pooled_shape);
+  g_autofree float *got = g_new (float, logits_shape->count), *got_pooled = g_new (float, pooled_shape->count);
+  GError *error = NULL;
+  VigRank top;
+  guint h, w;
+  g_autofree float *tensor = golden_input (input, &h, &w);
+
+  vig_engine_classify_tensors (engine, tensor, 1, h, w, &(VigOutput) { .logits = got, .features = got_pooled }, &error);
+  g_assert_no_error (error);
+  double e = golden_error (got, want, logits_shape->count);
+  double e_pooled = golden_error (got_pooled, want_pooled, pooled_shape->count);
+  g_test_message ("%s: logits %.2g, pooled %.2g", input, e, e_pooled);
+  g_assert_cmpfloat (e, <=, bound (test));
+  g_assert_cmpfloat (e_pooled, <=, bound (test));
+  vig_top_k (got, (guint) logits_shape->count, 1, &top);
+  if (golden_number (c, "margin") > 2 * e * golden_number (c, "max_abs_logit"))
+    g_assert_cmpuint (top.index, ==, (guint) golden_number (c, "top1"));
+}
+
+static void
+test_run (gconstpointer data)
+{
+  const Test *test = data;
+  g_autoptr (VigModel) model = golden_model (test->run);
+  g_autoptr (GoldenFile) file = golden_open (golden_string (test->run, "logits"));
+  GError *error = NULL;
+  g_autoptr (VigEngine) engine = vig_engine_new (model,
+      &(VigEngineOptions) { .device = test->device, .precision = test->precision }, &error);
+
+  g_assert_no_error (error);
+  g_assert_cmpstr (vig_model_get_hash (model), ==, golden_string (test->run, "weights_sha256"));
+  for (const VigJson *c = vig_json_get (test->run, "cases")->first; c; c = c->next)
+    check_case (test, engine, file, c);
+}
+
+/* The formula against an input as it was stored. */
+static void
+test_input (void)
+{
+  g_autofree char *path = golden_path ("inputs/a_48x80.npy"), *bytes = NULL;
+  guint h, w;
+  g_autofree float *input = golden_input ("a_48x80", &h, &w);
+  gsize size;
+
+  g_assert_true (g_file_get_contents (path, &bytes, &size, NULL));
+  gsize data = 4 * 3 * (gsize) h * w;
+  g_assert_cmpuint (size, >, data);
+  g_autofree float *want = g_new (float, 3 * h * w);
+  vig_tensor_to_float (&(VigTensor) { .dtype = VIG_DTYPE_F32, .count = 3 * h * w, .data = bytes + size - data }, want);
+  g_assert_cmpmem (input, data, want, data);
+}
+
+static void
+add (GPtrArray *tests, const VigJson *run, const char *device, VigPrecision precision)
+{
+  g_autofree char *path = g_strdup_printf ("/logits/%s/%s/%s", golden_string (run, "name"), device,
+      vig_precision_to_string (precision));
+  Test *test = g_new (Test, 1);
+
+  *test = (Test) { run, device, precision };
+  g_ptr_array_add (tests, test);
+  g_test_add_data_func (path, test, test_run);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_autoptr (VigJson) manifest = golden_manifest ();
+  g_autoptr (GPtrArray) tests = g_ptr_array_new_with_free_func (g_free);
+
+  gboolean tiny = argc == 2 && g_str_equal (argv[1], "tiny");
+
+  if (!tiny && !(argc == 2 && g_str_equal (argv[1], "published")))
+    g_error ("usage: logits tiny|published");
+  if (tiny)
+    g_test_add_func ("/input", test_input);
+  for (const VigJson *run = vig_json_get (manifest, "runs")->first; run; run = run->next) {
+    const char *name = golden_string (run, "name");
+    if (g_str_has_prefix (name, "tiny") != tiny)
+      continue;
+    add (tests, run, "cpu", VIG_PRECISION_FP32);
+    add (tests, run, "cpu", VIG_PRECISION_BF16);
+    if (tiny || g_str_equal (name, "vig_t")) /* the reference is slow */
+      add (tests, run, "ref", VIG_PRECISION_FP32);
+    if (tiny)
+      add (tests, run, "ref", VIG_PRECISION_BF16);
+  }
+  return g_test_run ();
+}

@@ -1,0 +1,1018 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/**
+ * SECTION:element-vigclassify
+ * @title: vigclassify
+ *
+ * Classifies decoded video frames with a ViG model, attaches the result to each buffer as GstAnalytics metadata and
+ * passes the buffer on untouched.
+ *
+ * ## Example
+ * |[
+ * gst-launch-1.0 -m videotestsrc num-buffers=60 ! vigclassify model-file=models/camera-health.safetensors ! fakesink
+ * ]|
+ * prints an element message each time the label changes.
+ *
+ * docs/vigclassify.md describes properties, metadata and messages.
+ */
+#include "gstvigclassify.h"
+
+#include <gst/video/video.h>
+#include <vig/vig.h>
+
+#include "gstvigframe.h"
+#include "gstvigmeta.h"
+#include "gstvigqueue.h"
+#include "gstvigstats.h"
+
+GST_DEBUG_CATEGORY_STATIC (gst_vig_classify_debug);
+#define GST_CAT_DEFAULT gst_vig_classify_debug
+
+/* Frames between chain function and downstream. */
+#define MAX_IN_FLIGHT 1
+
+/* The latency is reported anew when what is measured has drifted this far from what was said, and not more often. */
+#define LATENCY_DRIFT 0.2
+#define LATENCY_PERIOD (5 * G_USEC_PER_SEC)
+#define LATENCY_EVERY 32 /* classified frames between two looks */
+
+#define DEFAULT_DEVICE "auto"
+#define DEFAULT_PRECISION VIG_PRECISION_AUTO
+#define DEFAULT_TOP_K 1
+#define DEFAULT_THRESHOLD 0.0
+#define DEFAULT_INTERVAL 1
+#define DEFAULT_HOLD_RESULT TRUE
+#define DEFAULT_HOLD_MAX (2 * GST_SECOND)
+#define DEFAULT_INPUT_SIZE 0
+#define DEFAULT_POST_MESSAGES TRUE
+#define DEFAULT_ORIENTATION GST_VIDEO_ORIENTATION_AUTO
+#define DEFAULT_THREADS 0
+
+enum {
+  PROP_0, PROP_MODEL_FILE, PROP_LABELS_FILE, PROP_DEVICE, PROP_PRECISION, PROP_THREADS, PROP_TOP_K, PROP_THRESHOLD,
+  PROP_INTERVAL, PROP_HOLD_RESULT, PROP_HOLD_MAX, PROP_INPUT_SIZE, PROP_POST_MESSAGES, PROP_ORIENTATION, PROP_STATS
+};
+
+/* What may change from one frame to the next. */
+typedef struct {
+  guint top_k, interval, input_size;
+  double threshold;
+  gboolean hold_result, post_messages;
+  GstClockTime hold_max;
+  GstVideoOrientationMethod orientation;
+} Settings;
+
+struct _GstVigClassify {
+  GstElement parent;
+  GstPad *sinkpad, *srcpad;
+
+  /* object lock */
+  char *model_file, *labels_file, *device;
+  VigPrecision precision;
+  guint threads;
+  gboolean stale; /* one of those changed since the engine was made */
+  Settings settings;
+  GstVigStats stats;
+  GstClockTime latency; /* what LATENCY queries are told */
+
+  GstVigQueue queue;
+
+  /* From READY to NULL; changed only while the task stands still. */
+  VigModel *model;
+  VigEngine *engine;
+  char **labels;      /* [classes] */
+  GQuark *quarks;     /* [classes] */
+  guint n_classes;
+  float *probabilities; /* [classes]: of the last classified frame */
+  VigRank *ranks;     /* [classes] */
+
+  /* The source task's, or its stream lock's. */
+  GstVideoInfo info;
+  gboolean have_info;
+  GstSegment segment;
+  VigOrientation stream_orientation, global_orientation; /* of the tags; 0: none */
+  gboolean have_result;     /* @probabilities hold, and are from: */
+  GstClockTime result_start, result_end; /* PTS */
+  GstClockTime result_running;           /* running time; NONE: not known */
+  guint since_result;       /* frames since then */
+  int announced;            /* class of the last message; BELOW_THRESHOLD, NOTHING_YET */
+  GstClockTime announced_since;
+  gboolean hdr_warned;
+  guint64 latency_looks;
+  gint64 latency_posted;    /* microseconds, monotonic */
+};
+
+enum { BELOW_THRESHOLD = -1, NOTHING_YET = -2 };
+
+static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK, GST_PAD_ALWAYS,
+    GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIG_FORMATS) "; "
+        GST_VIDEO_CAPS_MAKE_WITH_FEATURES (GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY ", "
+            GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION, GST_VIG_FORMATS)));
+static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src", GST_PAD_SRC, GST_PAD_ALWAYS,
+    GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIG_FORMATS) "; "
+        GST_VIDEO_CAPS_MAKE_WITH_FEATURES (GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY ", "
+            GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION, GST_VIG_FORMATS)));
+
+G_DEFINE_TYPE (GstVigClassify, gst_vig_classify, GST_TYPE_ELEMENT)
+GST_ELEMENT_REGISTER_DEFINE_WITH_CODE (vigclassify, "vigclassify", GST_RANK_NONE, GST_TYPE_VIG_CLASSIFY,
+    GST_DEBUG_CATEGORY_INIT (gst_vig_classify_debug, "vigclassify", 0, "Video classification with ViG models"))
+
+static GType
+precision_get_type (void)
+{
+  static gsize type;
+  static const GEnumValue values[] = {
+    { VIG_PRECISION_AUTO, "The fastest that is accurate enough on this device", "auto" },
+    { VIG_PRECISION_FP32, "32-bit floating point", "fp32" },
+    { VIG_PRECISION_BF16, "bfloat16 matrix products, everything else 32-bit", "bf16" },
+    { 0, NULL, NULL },
+  };
+  if (g_once_init_enter (&type))
+    g_once_init_leave (&type, g_enum_register_static ("GstVigPrecision", values));
+  return type;
+}
+
+/* ---- errors ---------------------------------------------------------------------------------------------------- */
+
+/* Posts what libvig says; takes @error. */
+static void
+post_engine_error (GstVigClassify *self, GError *error)
+{
+  GstResourceError code = GST_RESOURCE_ERROR_FAILED;
+  switch ((VigError) error->code) {
+    case VIG_ERROR_FILE:
+      code = GST_RESOURCE_ERROR_OPEN_READ;
+      break;
+    case VIG_ERROR_MODEL:
+      code = GST_RESOURCE_ERROR_READ;
+      break;
+    case VIG_ERROR_DEVICE:
+      code = GST_RESOURCE_ERROR_NOT_FOUND;
+      break;
+    case VIG_ERROR_ARGUMENT:
+      code = GST_RESOURCE_ERROR_SETTINGS;
+      break;
+    case VIG_ERROR_NO_MEMORY:
+      code = GST_RESOURCE_ERROR_NO_SPACE_LEFT;
+      break;
+    case VIG_ERROR_FAILED:
+      break;
+  }
+  gst_element_message_full (GST_ELEMENT (self), GST_MESSAGE_ERROR, GST_RESOURCE_ERROR, code, g_strdup (error->message),
+      NULL, __FILE__, GST_FUNCTION, __LINE__);
+  g_error_free (error);
+}
+
+/* Posts an error of the stream domain; takes @error. */
+static void
+post_stream_error (GstVigClassify *self, GError *error)
+{
+  gst_element_message_full (GST_ELEMENT (self), GST_MESSAGE_ERROR, error->domain, error->code,
+      g_strdup (error->message), NULL, __FILE__, GST_FUNCTION, __LINE__);
+  g_error_free (error);
+}
+
+/* ---- model and engine ------------------------------------------------------------------------------------------ */
+
+static void
+close_engine (GstVigClassify *self)
+{
+  g_clear_pointer (&self->engine, vig_engine_free);
+  g_clear_pointer (&self->model, vig_model_unref);
+  g_clear_pointer (&self->labels, g_strfreev);
+  g_clear_pointer (&self->quarks, g_free);
+  g_clear_pointer (&self->probabilities, g_free);
+  g_clear_pointer (&self->ranks, g_free);
+  self->n_classes = 0;
+}
+
+static gboolean
+load_labels (GstVigClassify *self, const char *labels_file, GError **error)
+{
+  self->n_classes = vig_model_get_n_classes (self->model);
+  if (labels_file) {
+    self->labels = vig_labels_load (labels_file, self->n_classes, error);
+    if (!self->labels)
+      return FALSE;
+  } else {
+    self->labels = g_new0 (char *, self->n_classes + 1);
+    for (guint i = 0; i < self->n_classes; i++)
+      self->labels[i] = g_strdup (vig_model_get_label (self->model, i));
+  }
+  self->quarks = g_new (GQuark, self->n_classes);
+  for (guint i = 0; i < self->n_classes; i++)
+    self->quarks[i] = g_quark_from_string (self->labels[i]);
+  self->probabilities = g_new0 (float, self->n_classes);
+  self->ranks = g_new (VigRank, self->n_classes);
+  return TRUE;
+}
+
+/* Classifies a grey picture twice: the first time makes the plan, the second tells a live pipeline what latency to
+ * expect before the first frame has come. */
+static gboolean
+warm_up (GstVigClassify *self, guint size, GError **error)
+{
+  guint side = size ? size : vig_model_get_input_size (self->model);
+  guint8 *grey = g_malloc ((gsize) side * side);
+  memset (grey, 128, (gsize) side * side);
+  VigFrame frame = { .format = VIG_FORMAT_GRAY8, .width = (int) side, .height = (int) side, .data = { grey },
+    .stride = { side }, .full_range = TRUE };
+  VigOutput output = { .probabilities = self->probabilities };
+  gboolean ok = vig_engine_classify_frames (self->engine, &frame, 1, size, &output, error)
+      && vig_engine_classify_frames (self->engine, &frame, 1, size, &output, error);
+  GST_OBJECT_LOCK (self);
+  self->latency = ok ? (output.preprocess_us + output.inference_us) * GST_USECOND : 0;
+  GST_OBJECT_UNLOCK (self);
+  g_free (grey);
+  return ok;
+}
+
+/* Makes everything that model-file, labels-file, device, precision and threads describe. Posts the error if it cannot. */
+static gboolean
+open_engine (GstVigClassify *self)
+{
+  GST_OBJECT_LOCK (self);
+  g_autofree char *model_file = g_strdup (self->model_file);
+  g_autofree char *labels_file = g_strdup (self->labels_file);
+  g_autofree char *device = g_strdup (self->device);
+  VigEngineOptions options = { .device = device, .precision = self->precision, .n_threads = self->threads };
+  guint size = self->settings.input_size;
+  self->stale = FALSE;
+  GST_OBJECT_UNLOCK (self);
+
+  close_engine (self);
+  if (!model_file) {
+    GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS,
+        ("No model: set the property model-file to a ViG model (.safetensors)."), (NULL));
+    return FALSE;
+  }
+  GError *error = NULL;
+  if (!(self->model = vig_model_load (model_file, &error)) || !load_labels (self, labels_file, &error)
+      || !(self->engine = vig_engine_new (self->model, &options, &error)) || !warm_up (self, size, &error)) {
+    post_engine_error (self, error);
+    close_engine (self);
+    return FALSE;
+  }
+  GST_INFO_OBJECT (self, "%s (%s) on %s (%s), %s, a frame takes %" GST_TIME_FORMAT,
+      vig_model_get_name (self->model), vig_model_get_hash (self->model), vig_engine_get_device (self->engine),
+      vig_engine_get_kernels (self->engine), vig_precision_to_string (vig_engine_get_precision (self->engine)),
+      GST_TIME_ARGS (self->latency));
+  return TRUE;
+}
+
+/* ---- a frame --------------------------------------------------------------------------------------------------- */
+
+/* The last result no longer says anything about what comes. */
+static void
+end_result (GstVigClassify *self)
+{
+  self->have_result = FALSE;
+}
+
+static GstClockTime
+running_time (GstVigClassify *self, GstBuffer *buffer)
+{
+  return gst_segment_to_running_time (&self->segment, GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
+}
+
+static VigOrientation
+upright (GstVigClassify *self, const Settings *settings)
+{
+  if (settings->orientation != GST_VIDEO_ORIENTATION_AUTO)
+    return gst_vig_orientation_from_method (settings->orientation);
+  return self->stream_orientation ? self->stream_orientation : self->global_orientation;
+}
+
+/* Filler and frames that nobody will see carry no picture worth a result. */
+static gboolean
+is_due (GstVigClassify *self, GstBuffer *buffer, const Settings *settings)
+{
+  if (GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_GAP)
+      || GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_DECODE_ONLY))
+    return FALSE;
+  return !self->have_result || self->since_result + 1 >= settings->interval;
+}
+
+/* Fills in @probabilities and what they are from. Posts the error if it cannot. */
+static gboolean
+classify (GstVigClassify *self, GstBuffer *buffer, const Settings *settings)
+{
+  gint64 start = g_get_monotonic_time ();
+  GError *error = NULL;
+  GstVigFrame frame;
+  if (!gst_vig_frame_map (&frame, &self->info, buffer, upright (self, settings), &error)) {
+    post_stream_error (self, error);
+    return FALSE;
+  }
+  VigOutput output = { .probabilities = self->probabilities };
+  gboolean ok = vig_engine_classify_frames (self->engine, &frame.view, 1, settings->input_size, &output, &error);
+  gst_vig_frame_unmap (&frame);
+  if (!ok) {
+    post_engine_error (self, error);
+    return FALSE;
+  }
+  self->have_result = TRUE;
+  self->since_result = 0;
+  self->result_start = self->result_end = GST_BUFFER_PTS (buffer);
+  if (GST_BUFFER_PTS_IS_VALID (buffer) && GST_BUFFER_DURATION_IS_VALID (buffer))
+    self->result_end += GST_BUFFER_DURATION (buffer);
+  self->result_running = running_time (self, buffer);
+
+  GST_OBJECT_LOCK (self);
+  self->stats.classified++;
+  gst_vig_times_add (&self->stats.preprocess, output.preprocess_us * GST_USECOND);
+  gst_vig_times_add (&self->stats.inference, output.inference_us * GST_USECOND);
+  gst_vig_times_add (&self->stats.whole, (g_get_monotonic_time () - start) * GST_USECOND);
+  GST_OBJECT_UNLOCK (self);
+  return TRUE;
+}
+
+/* Whether the last result may be said of this frame too. Without running times nobody can tell how old it is. */
+static gboolean
+may_hold (GstVigClassify *self, GstBuffer *buffer, const Settings *settings, GstClockTime *age)
+{
+  GstClockTime now = running_time (self, buffer);
+  if (!self->have_result || !settings->hold_result || !GST_CLOCK_TIME_IS_VALID (now)
+      || !GST_CLOCK_TIME_IS_VALID (self->result_running) || now < self->result_running)
+    return FALSE;
+  *age = now - self->result_running;
+  return *age <= settings->hold_max;
+}
+
+/* A message when the label is another than that of the last message. */
+static void
+announce (GstVigClassify *self, GstBuffer *buffer, const Settings *settings, const VigRank *top)
+{
+  int label = top->value >= settings->threshold ? (int) top->index : BELOW_THRESHOLD;
+  if (label == self->announced)
+    return;
+  GstClockTime pts = GST_BUFFER_PTS (buffer);
+  if (settings->post_messages) {
+    GstStructure *message = gst_structure_new ("vig-label",
+        "label", G_TYPE_STRING, label >= 0 ? self->labels[label] : NULL,
+        "confidence", G_TYPE_DOUBLE, (double) top->value,
+        "pts", G_TYPE_UINT64, pts,
+        "stream-time", G_TYPE_UINT64, gst_segment_to_stream_time (&self->segment, GST_FORMAT_TIME, pts),
+        "running-time", G_TYPE_UINT64, running_time (self, buffer),
+        "since", G_TYPE_UINT64, pts, NULL);
+    if (self->announced != NOTHING_YET)
+      gst_structure_set (message,
+          "previous-label", G_TYPE_STRING, self->announced >= 0 ? self->labels[self->announced] : NULL,
+          "previous-since", G_TYPE_UINT64, self->announced_since, NULL);
+    gst_element_post_message (GST_ELEMENT (self), gst_message_new_element (GST_OBJECT (self), message));
+  }
+  self->announced = label;
+  self->announced_since = pts;
+}
+
+/* The same frame, but one that metadata can be added to: a shell around the same memory if others hold the buffer too.
+ * Memory that may not be shared is copied, and counted. */
+static GstBuffer *
+make_writable (GstVigClassify *self, GstBuffer *buffer)
+{
+  if (gst_buffer_is_writable (buffer))
+    return buffer;
+  GstBuffer *shell = gst_buffer_copy (buffer);
+  if (!shell)
+    return buffer;
+  gboolean copied = FALSE;
+  for (guint i = 0; i < gst_buffer_n_memory (shell); i++)
+    copied |= gst_buffer_peek_memory (shell, i) != gst_buffer_peek_memory (buffer, i);
+  gst_buffer_unref (buffer);
+  if (copied) {
+    GST_OBJECT_LOCK (self);
+    self->stats.copies++;
+    GST_OBJECT_UNLOCK (self);
+  }
+  return shell;
+}
+
+/* Says about @buffer what the last result says; takes and returns it. */
+static GstBuffer *
+attach (GstVigClassify *self, GstBuffer *buffer, const Settings *settings, gboolean held, GstClockTime age)
+{
+  guint n = vig_top_k (self->probabilities, self->n_classes, MIN (settings->top_k, self->n_classes), self->ranks);
+  if (!held)
+    announce (self, buffer, settings, &self->ranks[0]);
+  buffer = make_writable (self, buffer);
+  if (!gst_buffer_is_writable (buffer))
+    return buffer;
+  g_autofree char *name = gst_object_get_name (GST_OBJECT (self));
+  GstVigResult result = {
+    .element = name, .model = vig_model_get_name (self->model), .model_hash = vig_model_get_hash (self->model),
+    .labels = (const char *const *) self->labels, .quarks = self->quarks,
+    .ranks = self->ranks, .n_ranks = n, .threshold = settings->threshold,
+    .span_start = self->result_start, .span_end = self->result_end, .held = held, .age = age,
+  };
+  gst_vig_meta_attach (buffer, &result);
+  return buffer;
+}
+
+/* Tells the pipeline when our latency is no longer what it was told. */
+static void
+watch_latency (GstVigClassify *self)
+{
+  if (++self->latency_looks % LATENCY_EVERY != 0)
+    return;
+  gint64 now = g_get_monotonic_time ();
+  if (self->latency_posted && now - self->latency_posted < LATENCY_PERIOD)
+    return;
+  GST_OBJECT_LOCK (self);
+  GstClockTime measured = gst_vig_times_p99 (&self->stats.whole);
+  double drift = ((double) measured - (double) self->latency) / MAX (self->latency, 1);
+  gboolean changed = ABS (drift) > LATENCY_DRIFT;
+  if (changed)
+    self->latency = measured;
+  GST_OBJECT_UNLOCK (self);
+  if (changed) {
+    GST_INFO_OBJECT (self, "latency is now %" GST_TIME_FORMAT, GST_TIME_ARGS (measured));
+    self->latency_posted = now;
+    gst_element_post_message (GST_ELEMENT (self), gst_message_new_latency (GST_OBJECT (self)));
+  }
+}
+
+/* A frame's way through the element. */
+static GstFlowReturn
+send_frame (GstVigClassify *self, GstBuffer *buffer)
+{
+  GstClockTime stream_time = gst_segment_to_stream_time (&self->segment, GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
+  if (GST_CLOCK_TIME_IS_VALID (stream_time))
+    gst_object_sync_values (GST_OBJECT (self), stream_time);
+  GST_OBJECT_LOCK (self);
+  Settings settings = self->settings;
+  GST_OBJECT_UNLOCK (self);
+
+  if (!self->have_info) {
+    GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("A frame came before any caps: nobody said what its bytes mean."),
+        (NULL));
+    gst_buffer_unref (buffer);
+    return GST_FLOW_NOT_NEGOTIATED;
+  }
+
+  GstClockTime age = 0;
+  gboolean due = is_due (self, buffer, &settings);
+  if (due) {
+    if (!classify (self, buffer, &settings)) {
+      gst_buffer_unref (buffer);
+      return GST_FLOW_ERROR;
+    }
+    buffer = attach (self, buffer, &settings, FALSE, 0);
+    watch_latency (self);
+  } else {
+    self->since_result++;
+    if (may_hold (self, buffer, &settings, &age))
+      buffer = attach (self, buffer, &settings, TRUE, age);
+  }
+
+  GST_OBJECT_LOCK (self);
+  self->stats.skipped += !due;
+  gst_vig_stats_frame_left (&self->stats, g_get_monotonic_time ());
+  GST_OBJECT_UNLOCK (self);
+  return gst_pad_push (self->srcpad, buffer);
+}
+
+/* ---- events and queries between frames ------------------------------------------------------------------------- */
+
+static void
+take_caps (GstVigClassify *self, GstEvent *event)
+{
+  GstCaps *caps;
+  GstVideoInfo info;
+  gst_event_parse_caps (event, &caps);
+  if (!gst_video_info_from_caps (&info, caps)) /* looked at before it was put in the queue */
+    return;
+  if (!self->have_info || !gst_video_info_is_equal (&info, &self->info))
+    end_result (self);
+  self->info = info;
+  self->have_info = TRUE;
+  GstVideoTransferFunction transfer = info.colorimetry.transfer;
+  if (!self->hdr_warned
+      && (transfer == GST_VIDEO_TRANSFER_SMPTE2084 || transfer == GST_VIDEO_TRANSFER_ARIB_STD_B67)) {
+    self->hdr_warned = TRUE;
+    GST_ELEMENT_WARNING (self, STREAM, FORMAT,
+        ("The video is HDR (%s), but models expect SDR pictures: without tone mapping in front of vigclassify the "
+            "results may be poor.", transfer == GST_VIDEO_TRANSFER_SMPTE2084 ? "PQ" : "HLG"), (NULL));
+  }
+}
+
+static void
+take_tags (GstVigClassify *self, GstEvent *event)
+{
+  GstTagList *tags;
+  g_autofree char *value = NULL;
+  gst_event_parse_tag (event, &tags);
+  if (!gst_tag_list_get_string (tags, GST_TAG_IMAGE_ORIENTATION, &value))
+    return;
+  if (gst_tag_list_get_scope (tags) == GST_TAG_SCOPE_GLOBAL)
+    self->global_orientation = gst_vig_orientation_from_tag (value);
+  else
+    self->stream_orientation = gst_vig_orientation_from_tag (value);
+}
+
+/* Upstream may never call again and so never hear that its last frame was not taken: then the bus hears it. */
+static void
+check_flow_at_eos (GstVigClassify *self)
+{
+  gboolean told;
+  GstFlowReturn flow = gst_vig_queue_get_flow (&self->queue, &told);
+  if (!told && (flow == GST_FLOW_NOT_LINKED || flow < GST_FLOW_EOS))
+    GST_ELEMENT_FLOW_ERROR (self, flow);
+}
+
+static void
+send_event (GstVigClassify *self, GstEvent *event)
+{
+  switch (GST_EVENT_TYPE (event)) {
+    case GST_EVENT_STREAM_START:
+      end_result (self);
+      self->announced = NOTHING_YET;
+      self->stream_orientation = 0;
+      gst_vig_queue_forgive (&self->queue, GST_FLOW_EOS);
+      break;
+    case GST_EVENT_CAPS:
+      take_caps (self, event);
+      gst_vig_queue_forgive (&self->queue, GST_FLOW_NOT_NEGOTIATED);
+      break;
+    case GST_EVENT_SEGMENT:
+      gst_event_copy_segment (event, &self->segment);
+      gst_vig_queue_forgive (&self->queue, GST_FLOW_EOS);
+      break;
+    case GST_EVENT_TAG:
+      take_tags (self, event);
+      break;
+    case GST_EVENT_EOS:
+      check_flow_at_eos (self);
+      break;
+    default:
+      break;
+  }
+  gst_pad_push_event (self->srcpad, event);
+}
+
+/* Memory goes through untouched, so what downstream can take is what upstream may send; only that we hold some. */
+static void
+ask_for_more_buffers (GstQuery *query)
+{
+  for (guint i = 0; i < gst_query_get_n_allocation_pools (query); i++) {
+    GstBufferPool *pool;
+    guint size, min, max;
+    gst_query_parse_nth_allocation_pool (query, i, &pool, &size, &min, &max);
+    if (max == 0 || min + MAX_IN_FLIGHT <= max)
+      gst_query_set_nth_allocation_pool (query, i, pool, size, min + MAX_IN_FLIGHT, max);
+    g_clear_object (&pool);
+  }
+}
+
+static gboolean
+send_query (GstVigClassify *self, GstQuery *query)
+{
+  gboolean answer = gst_pad_peer_query (self->srcpad, query);
+  if (answer && GST_QUERY_TYPE (query) == GST_QUERY_ALLOCATION)
+    ask_for_more_buffers (query);
+  return answer;
+}
+
+/* The source pad's task: one item of the queue. */
+static void
+loop (gpointer user_data)
+{
+  GstVigClassify *self = user_data;
+  GstMiniObject *item = gst_vig_queue_pop (&self->queue);
+  if (!item)
+    gst_pad_pause_task (self->srcpad);
+  else if (GST_IS_BUFFER (item))
+    gst_vig_queue_frame_done (&self->queue, send_frame (self, GST_BUFFER_CAST (item)));
+  else if (GST_IS_QUERY (item))
+    gst_vig_queue_query_done (&self->queue, send_query (self, GST_QUERY_CAST (item)));
+  else
+    send_event (self, GST_EVENT_CAST (item));
+}
+
+/* ---- pads ------------------------------------------------------------------------------------------------------ */
+
+static GstFlowReturn
+sink_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
+{
+  GstVigClassify *self = GST_VIG_CLASSIFY (parent);
+  GST_OBJECT_LOCK (self);
+  self->stats.frames_in++;
+  GST_OBJECT_UNLOCK (self);
+  return gst_vig_queue_push_frame (&self->queue, buffer);
+}
+
+/* FALSE and an error on the bus for caps that we cannot take. */
+static gboolean
+check_caps (GstVigClassify *self, GstEvent *event)
+{
+  GstCaps *caps;
+  GstVideoInfo info;
+  GError *error = NULL;
+  gst_event_parse_caps (event, &caps);
+  if (!gst_video_info_from_caps (&info, caps)) {
+    g_autofree char *string = gst_caps_to_string (caps);
+    GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("The caps must describe raw video, found %s.", string), (NULL));
+    return FALSE;
+  }
+  if (!gst_vig_frame_check_info (&info, &error)) {
+    post_stream_error (self, error);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean
+flush_start (GstVigClassify *self, GstEvent *event)
+{
+  gboolean ok = gst_pad_push_event (self->srcpad, event);
+  gst_vig_queue_set_flushing (&self->queue, TRUE);
+  gst_pad_pause_task (self->srcpad); /* waits until the frame in flight is out */
+  return ok;
+}
+
+static gboolean
+flush_stop (GstVigClassify *self, GstEvent *event)
+{
+  gboolean reset_time;
+  gst_event_parse_flush_stop (event, &reset_time);
+  gboolean ok = gst_pad_push_event (self->srcpad, event);
+  GST_PAD_STREAM_LOCK (self->srcpad);
+  end_result (self);
+  self->announced = NOTHING_YET;
+  if (reset_time)
+    gst_segment_init (&self->segment, GST_FORMAT_TIME);
+  GST_PAD_STREAM_UNLOCK (self->srcpad);
+  if (GST_PAD_MODE (self->srcpad) == GST_PAD_MODE_PUSH) {
+    gst_vig_queue_set_flushing (&self->queue, FALSE);
+    gst_pad_start_task (self->srcpad, loop, self, NULL);
+  }
+  return ok;
+}
+
+static GstFlowReturn
+sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
+{
+  GstVigClassify *self = GST_VIG_CLASSIFY (parent);
+  GST_LOG_OBJECT (pad, "%" GST_PTR_FORMAT, (void *) event);
+  switch (GST_EVENT_TYPE (event)) {
+    case GST_EVENT_FLUSH_START:
+      return flush_start (self, event) ? GST_FLOW_OK : GST_FLOW_ERROR;
+    case GST_EVENT_FLUSH_STOP:
+      return flush_stop (self, event) ? GST_FLOW_OK : GST_FLOW_ERROR;
+    case GST_EVENT_CAPS:
+      if (!check_caps (self, event)) {
+        gst_event_unref (event);
+        return GST_FLOW_NOT_NEGOTIATED;
+      }
+      break;
+    default:
+      break;
+  }
+  if (GST_EVENT_IS_SERIALIZED (event))
+    return gst_vig_queue_push_event (&self->queue, event) ? GST_FLOW_OK : GST_FLOW_FLUSHING;
+  return gst_pad_event_default (pad, parent, event) ? GST_FLOW_OK : GST_FLOW_ERROR;
+}
+
+/* Caps that say interlace-mode=alternate are accepted only to be refused as an event, where an error message can say
+ * what to do about it. */
+static gboolean
+is_alternate (GstQuery *query)
+{
+  GstCaps *caps;
+  gst_query_parse_accept_caps (query, &caps);
+  return !gst_caps_is_empty (caps) && !gst_caps_is_any (caps)
+      && g_strcmp0 (gst_structure_get_string (gst_caps_get_structure (caps, 0), "interlace-mode"), "alternate") == 0;
+}
+
+static gboolean
+sink_query (GstPad *pad, GstObject *parent, GstQuery *query)
+{
+  GstVigClassify *self = GST_VIG_CLASSIFY (parent);
+  if (GST_QUERY_TYPE (query) == GST_QUERY_ACCEPT_CAPS && is_alternate (query)) {
+    gst_query_set_accept_caps_result (query, TRUE);
+    return TRUE;
+  }
+  if (GST_QUERY_IS_SERIALIZED (query))
+    return gst_vig_queue_ask (&self->queue, query);
+  return gst_pad_query_default (pad, parent, query);
+}
+
+static gboolean
+src_event (GstPad *pad, GstObject *parent, GstEvent *event)
+{
+  GstVigClassify *self = GST_VIG_CLASSIFY (parent);
+  if (GST_EVENT_TYPE (event) == GST_EVENT_RECONFIGURE) { /* linked anew, perhaps */
+    gst_vig_queue_forgive (&self->queue, GST_FLOW_NOT_LINKED);
+    gst_vig_queue_forgive (&self->queue, GST_FLOW_NOT_NEGOTIATED);
+  }
+  return gst_pad_event_default (pad, parent, event);
+}
+
+/* Live: what upstream says and the time that a frame spends here. */
+static gboolean
+src_query (GstPad *pad, GstObject *parent, GstQuery *query)
+{
+  GstVigClassify *self = GST_VIG_CLASSIFY (parent);
+  if (GST_QUERY_TYPE (query) != GST_QUERY_LATENCY)
+    return gst_pad_query_default (pad, parent, query);
+  if (!gst_pad_peer_query (self->sinkpad, query))
+    return FALSE;
+  gboolean live;
+  GstClockTime min, max;
+  gst_query_parse_latency (query, &live, &min, &max);
+  GST_OBJECT_LOCK (self);
+  min += self->latency;
+  if (GST_CLOCK_TIME_IS_VALID (max))
+    max += self->latency;
+  GST_OBJECT_UNLOCK (self);
+  gst_query_set_latency (query, live, min, max);
+  return TRUE;
+}
+
+static gboolean
+src_activate_mode (GstPad *pad, GstObject *parent, GstPadMode mode, gboolean active)
+{
+  GstVigClassify *self = GST_VIG_CLASSIFY (parent);
+  if (mode != GST_PAD_MODE_PUSH)
+    return FALSE;
+  gst_vig_queue_set_flushing (&self->queue, !active);
+  return active ? gst_pad_start_task (pad, loop, self, NULL) : gst_pad_stop_task (pad);
+}
+
+/* ---- the element ----------------------------------------------------------------------------------------------- */
+
+/* Between streams: nothing of the last one is left. */
+static void
+reset_stream (GstVigClassify *self)
+{
+  end_result (self);
+  self->announced = NOTHING_YET;
+  self->have_info = FALSE;
+  self->hdr_warned = FALSE;
+  self->stream_orientation = self->global_orientation = 0;
+  self->latency_looks = 0;
+  self->latency_posted = 0;
+  gst_segment_init (&self->segment, GST_FORMAT_TIME);
+}
+
+static gboolean
+start_stream (GstVigClassify *self)
+{
+  GST_OBJECT_LOCK (self);
+  gboolean stale = self->stale;
+  GST_OBJECT_UNLOCK (self);
+  if (stale && !open_engine (self))
+    return FALSE;
+  reset_stream (self);
+  GST_OBJECT_LOCK (self);
+  self->stats = (GstVigStats) { 0 };
+  GST_OBJECT_UNLOCK (self);
+  return TRUE;
+}
+
+static GstStateChangeReturn
+change_state (GstElement *element, GstStateChange transition)
+{
+  GstVigClassify *self = GST_VIG_CLASSIFY (element);
+  if (transition == GST_STATE_CHANGE_NULL_TO_READY && !open_engine (self))
+    return GST_STATE_CHANGE_FAILURE;
+  if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !start_stream (self))
+    return GST_STATE_CHANGE_FAILURE;
+  GstStateChangeReturn ret = GST_ELEMENT_CLASS (gst_vig_classify_parent_class)->change_state (element, transition);
+  if (transition == GST_STATE_CHANGE_READY_TO_NULL)
+    close_engine (self);
+  return ret;
+}
+
+static GstStructure *
+get_stats (GstVigClassify *self)
+{
+  GstStructure *stats = gst_structure_new_empty ("vig-stats");
+  GST_OBJECT_LOCK (self);
+  gst_vig_stats_to_structure (&self->stats, stats);
+  gst_structure_set (stats, "latency", G_TYPE_UINT64, self->latency, NULL);
+  GST_OBJECT_UNLOCK (self);
+  return stats;
+}
+
+/* For the properties that make the engine. */
+static void
+set_string (GstVigClassify *self, char **field, const GValue *value)
+{
+  g_free (*field);
+  *field = g_value_dup_string (value);
+  self->stale = TRUE;
+}
+
+static void
+set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
+{
+  GstVigClassify *self = GST_VIG_CLASSIFY (object);
+  Settings *settings = &self->settings;
+  GST_OBJECT_LOCK (self);
+  switch (id) {
+    case PROP_MODEL_FILE:
+      set_string (self, &self->model_file, value);
+      break;
+    case PROP_LABELS_FILE:
+      set_string (self, &self->labels_file, value);
+      break;
+    case PROP_DEVICE:
+      set_string (self, &self->device, value);
+      break;
+    case PROP_PRECISION:
+      self->precision = g_value_get_enum (value);
+      self->stale = TRUE;
+      break;
+    case PROP_THREADS:
+      self->threads = g_value_get_uint (value);
+      self->stale = TRUE;
+      break;
+    case PROP_TOP_K:
+      settings->top_k = g_value_get_uint (value);
+      break;
+    case PROP_THRESHOLD:
+      settings->threshold = g_value_get_double (value);
+      break;
+    case PROP_INTERVAL:
+      settings->interval = g_value_get_uint (value);
+      break;
+    case PROP_HOLD_RESULT:
+      settings->hold_result = g_value_get_boolean (value);
+      break;
+    case PROP_HOLD_MAX:
+      settings->hold_max = g_value_get_uint64 (value);
+      break;
+    case PROP_INPUT_SIZE:
+      settings->input_size = g_value_get_uint (value);
+      break;
+    case PROP_POST_MESSAGES:
+      settings->post_messages = g_value_get_boolean (value);
+      break;
+    case PROP_ORIENTATION:
+      settings->orientation = g_value_get_enum (value);
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+  }
+  GST_OBJECT_UNLOCK (self);
+}
+
+static void
+get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
+{
+  GstVigClassify *self = GST_VIG_CLASSIFY (object);
+  const Settings *settings = &self->settings;
+  if (id == PROP_STATS) {
+    g_value_take_boxed (value, get_stats (self));
+    return;
+  }
+  GST_OBJECT_LOCK (self);
+  switch (id) {
+    case PROP_MODEL_FILE:
+      g_value_set_string (value, self->model_file);
+      break;
+    case PROP_LABELS_FILE:
+      g_value_set_string (value, self->labels_file);
+      break;
+    case PROP_DEVICE:
+      g_value_set_string (value, self->device);
+      break;
+    case PROP_PRECISION:
+      g_value_set_enum (value, self->precision);
+      break;
+    case PROP_THREADS:
+      g_value_set_uint (value, self->threads);
+      break;
+    case PROP_TOP_K:
+      g_value_set_uint (value, settings->top_k);
+      break;
+    case PROP_THRESHOLD:
+      g_value_set_double (value, settings->threshold);
+      break;
+    case PROP_INTERVAL:
+      g_value_set_uint (value, settings->interval);
+      break;
+    case PROP_HOLD_RESULT:
+      g_value_set_boolean (value, settings->hold_result);
+      break;
+    case PROP_HOLD_MAX:
+      g_value_set_uint64 (value, settings->hold_max);
+      break;
+    case PROP_INPUT_SIZE:
+      g_value_set_uint (value, settings->input_size);
+      break;
+    case PROP_POST_MESSAGES:
+      g_value_set_boolean (value, settings->post_messages);
+      break;
+    case PROP_ORIENTATION:
+      g_value_set_enum (value, settings->orientation);
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+  }
+  GST_OBJECT_UNLOCK (self);
+}
+
+static void
+finalize (GObject *object)
+{
+  GstVigClassify *self = GST_VIG_CLASSIFY (object);
+  close_engine (self);
+  gst_vig_queue_clear (&self->queue);
+  g_free (self->model_file);
+  g_free (self->labels_file);
+  g_free (self->device);
+  G_OBJECT_CLASS (gst_vig_classify_parent_class)->finalize (object);
+}
+
+static void
+install_properties (GObjectClass *class)
+{
+  const GParamFlags ready = G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_READY;
+  const GParamFlags playing = G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_PLAYING;
+  const GParamFlags controllable = playing | GST_PARAM_CONTROLLABLE;
+
+  g_object_class_install_property (class, PROP_MODEL_FILE, g_param_spec_string ("model-file", "Model file",
+          "Path of the ViG model (.safetensors with architecture, preprocessing and labels); required", NULL, ready));
+  g_object_class_install_property (class, PROP_LABELS_FILE, g_param_spec_string ("labels-file", "Labels file",
+          "Path of a text file with one label a line, in place of the labels in the model file", NULL, ready));
+  g_object_class_install_property (class, PROP_DEVICE, g_param_spec_string ("device", "Device",
+          "Where the model runs: auto, cpu, cuda or cuda:N", DEFAULT_DEVICE, ready));
+  g_object_class_install_property (class, PROP_PRECISION, g_param_spec_enum ("precision", "Precision",
+          "Arithmetic of the matrix products", precision_get_type (), DEFAULT_PRECISION, ready));
+  g_object_class_install_property (class, PROP_THREADS, g_param_spec_uint ("threads", "Threads",
+          "CPU threads that one frame is spread over (0: one for each core this process may use)", 0, 1024,
+          DEFAULT_THREADS, ready));
+  g_object_class_install_property (class, PROP_TOP_K, g_param_spec_uint ("top-k", "Top k",
+          "How many labels, the most confident first, are attached to a frame", 1, G_MAXUINT, DEFAULT_TOP_K,
+          controllable));
+  g_object_class_install_property (class, PROP_THRESHOLD, g_param_spec_double ("threshold", "Threshold",
+          "Labels with less confidence (probability, 0 to 1) are not attached", 0, 1, DEFAULT_THRESHOLD,
+          controllable));
+  g_object_class_install_property (class, PROP_INTERVAL, g_param_spec_uint ("interval", "Interval",
+          "Classify every n-th frame (1: every frame)", 1, G_MAXUINT, DEFAULT_INTERVAL, controllable));
+  g_object_class_install_property (class, PROP_HOLD_RESULT, g_param_spec_boolean ("hold-result", "Hold result",
+          "Attach the last result, marked as held and with its age, to the frames that are not classified",
+          DEFAULT_HOLD_RESULT, playing));
+  g_object_class_install_property (class, PROP_HOLD_MAX, g_param_spec_uint64 ("hold-max", "Longest hold",
+          "Age up to which a result is held, in nanoseconds of running time", 0, G_MAXUINT64, DEFAULT_HOLD_MAX,
+          playing));
+  g_object_class_install_property (class, PROP_INPUT_SIZE, g_param_spec_uint ("input-size", "Input size",
+          "Side in pixels of the square that a frame is resized to for the model (0: what the model says)", 0, 8192,
+          DEFAULT_INPUT_SIZE, playing));
+  g_object_class_install_property (class, PROP_POST_MESSAGES, g_param_spec_boolean ("post-messages", "Post messages",
+          "Post an element message 'vig-label' on the bus each time the label changes", DEFAULT_POST_MESSAGES,
+          playing));
+  g_object_class_install_property (class, PROP_ORIENTATION, g_param_spec_enum ("orientation", "Orientation",
+          "How the picture is turned upright for the model, the frame itself staying as it is (auto: as the stream's "
+          "image-orientation tag says)", GST_TYPE_VIDEO_ORIENTATION_METHOD, DEFAULT_ORIENTATION, playing));
+  g_object_class_install_property (class, PROP_STATS, g_param_spec_boxed ("stats", "Statistics",
+          "Counters since the stream was started, and times in nanoseconds and frames per second over the last 256 "
+          "frames", GST_TYPE_STRUCTURE, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
+}
+
+static void
+gst_vig_classify_class_init (GstVigClassifyClass *class)
+{
+  GObjectClass *object_class = G_OBJECT_CLASS (class);
+  GstElementClass *element_class = GST_ELEMENT_CLASS (class);
+  object_class->set_property = set_property;
+  object_class->get_property = get_property;
+  object_class->finalize = finalize;
+  element_class->change_state = change_state;
+  install_properties (object_class);
+  gst_element_class_add_static_pad_template (element_class, &sink_template);
+  gst_element_class_add_static_pad_template (element_class, &src_template);
+  gst_element_class_set_static_metadata (element_class, "ViG video classifier", "Filter/Analyzer/Video",
+      "Classifies video frames with a ViG model and attaches the labels as analytics metadata, leaving the frames "
+      "untouched", "the gst-vig authors");
+  gst_type_mark_as_plugin_api (precision_get_type (), 0);
+  gst_vig_meta_register ();
+}
+
+static void
+gst_vig_classify_init (GstVigClassify *self)
+{
+  self->device = g_strdup (DEFAULT_DEVICE);
+  self->precision = DEFAULT_PRECISION;
+  self->threads = DEFAULT_THREADS;
+  self->settings = (Settings) {
+    .top_k = DEFAULT_TOP_K, .interval = DEFAULT_INTERVAL, .input_size = DEFAULT_INPUT_SIZE,
+    .threshold = DEFAULT_THRESHOLD, .hold_result = DEFAULT_HOLD_RESULT, .post_messages = DEFAULT_POST_MESSAGES,
+    .hold_max = DEFAULT_HOLD_MAX, .orientation = DEFAULT_ORIENTATION,
+  };
+  gst_vig_queue_init (&self->queue, MAX_IN_FLIGHT);
+
+  self->sinkpad = gst_pad_new_from_static_template (&sink_template, "sink");
+  gst_pad_set_chain_function (self->sinkpad, sink_chain);
+  gst_pad_set_event_full_function (self->sinkpad, sink_event);
+  gst_pad_set_query_function (self->sinkpad, sink_query);
+  GST_PAD_SET_PROXY_CAPS (self->sinkpad);
+  gst_element_add_pad (GST_ELEMENT (self), self->sinkpad);
+
+  self->srcpad = gst_pad_new_from_static_template (&src_template, "src");
+  gst_pad_set_activatemode_function (self->srcpad, src_activate_mode);
+  gst_pad_set_event_function (self->srcpad, src_event);
+  gst_pad_set_query_function (self->srcpad, src_query);
+  GST_PAD_SET_PROXY_CAPS (self->srcpad);
+  gst_element_add_pad (GST_ELEMENT (self), self->srcpad);
+}

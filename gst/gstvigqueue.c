@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "gstvigqueue.h"
+
+/* Events take no place in flight, but a source of nothing but events (gaps, say) must not fill the memory either. */
+#define MAX_ITEMS 64
+
+void
+gst_vig_queue_init (GstVigQueue *queue, guint max_in_flight)
+{
+  *queue = (GstVigQueue) { .max_in_flight = max_in_flight, .flushing = TRUE, .flow = GST_FLOW_OK };
+  g_mutex_init (&queue->lock);
+  g_cond_init (&queue->changed);
+  queue->items = gst_queue_array_new (MAX_ITEMS);
+}
+
+static void
+drop_items (GstVigQueue *queue)
+{
+  GstMiniObject *item;
+  while ((item = gst_queue_array_pop_head (queue->items))) {
+    if (GST_IS_BUFFER (item))
+      queue->in_flight--;
+    if (!GST_IS_QUERY (item))
+      gst_mini_object_unref (item);
+  }
+}
+
+void
+gst_vig_queue_clear (GstVigQueue *queue)
+{
+  drop_items (queue);
+  gst_queue_array_free (queue->items);
+  g_cond_clear (&queue->changed);
+  g_mutex_clear (&queue->lock);
+}
+
+void
+gst_vig_queue_set_flushing (GstVigQueue *queue, gboolean flushing)
+{
+  g_mutex_lock (&queue->lock);
+  queue->flushing = flushing;
+  drop_items (queue);
+  queue->flow = GST_FLOW_OK;
+  queue->flow_told = FALSE;
+  g_cond_broadcast (&queue->changed);
+  g_mutex_unlock (&queue->lock);
+}
+
+/* A frame waits for a place. When the last one failed it also waits for the events behind that one: they may be what
+ * makes downstream take frames again. */
+static gboolean
+frame_must_wait (GstVigQueue *queue)
+{
+  return queue->in_flight >= queue->max_in_flight
+      || (queue->flow != GST_FLOW_OK && !gst_queue_array_is_empty (queue->items));
+}
+
+GstFlowReturn
+gst_vig_queue_push_frame (GstVigQueue *queue, GstBuffer *buffer)
+{
+  g_mutex_lock (&queue->lock);
+  while (!queue->flushing && frame_must_wait (queue))
+    g_cond_wait (&queue->changed, &queue->lock);
+  GstFlowReturn flow = queue->flushing ? GST_FLOW_FLUSHING : queue->flow;
+  if (flow == GST_FLOW_OK) {
+    queue->in_flight++;
+    gst_queue_array_push_tail (queue->items, buffer);
+    g_cond_broadcast (&queue->changed);
+  } else {
+    queue->flow_told = TRUE;
+    gst_buffer_unref (buffer);
+  }
+  g_mutex_unlock (&queue->lock);
+  return flow;
+}
+
+gboolean
+gst_vig_queue_push_event (GstVigQueue *queue, GstEvent *event)
+{
+  g_mutex_lock (&queue->lock);
+  while (!queue->flushing && gst_queue_array_get_length (queue->items) >= MAX_ITEMS)
+    g_cond_wait (&queue->changed, &queue->lock);
+  gboolean taken = !queue->flushing;
+  if (taken) {
+    gst_queue_array_push_tail (queue->items, event);
+    g_cond_broadcast (&queue->changed);
+  } else {
+    gst_event_unref (event);
+  }
+  g_mutex_unlock (&queue->lock);
+  return taken;
+}
+
+gboolean
+gst_vig_queue_ask (GstVigQueue *queue, GstQuery *query)
+{
+  g_mutex_lock (&queue->lock);
+  gboolean answer = FALSE;
+  if (!queue->flushing) {
+    queue->asked = query;
+    queue->asked_taken = queue->asked_done = FALSE;
+    gst_queue_array_push_tail (queue->items, query);
+    g_cond_broadcast (&queue->changed);
+    /* once taken it is being looked at: the caller may have it back only when that is over, flushing or not */
+    while (!queue->asked_done && (!queue->flushing || queue->asked_taken))
+      g_cond_wait (&queue->changed, &queue->lock);
+    answer = queue->asked_done && queue->answer;
+    queue->asked = NULL;
+  }
+  g_mutex_unlock (&queue->lock);
+  return answer;
+}
+
+GstMiniObject *
+gst_vig_queue_pop (GstVigQueue *queue)
+{
+  g_mutex_lock (&queue->lock);
+  while (!queue->flushing && gst_queue_array_is_empty (queue->items))
+    g_cond_wait (&queue->changed, &queue->lock);
+  GstMiniObject *item = queue->flushing ? NULL : gst_queue_array_pop_head (queue->items);
+  if (item && item == GST_MINI_OBJECT_CAST (queue->asked))
+    queue->asked_taken = TRUE;
+  g_cond_broadcast (&queue->changed);
+  g_mutex_unlock (&queue->lock);
+  return item;
+}
+
+void
+gst_vig_queue_frame_done (GstVigQueue *queue, GstFlowReturn flow)
+{
+  g_mutex_lock (&queue->lock);
+  queue->in_flight--;
+  queue->flow = flow;
+  queue->flow_told = FALSE;
+  g_cond_broadcast (&queue->changed);
+  g_mutex_unlock (&queue->lock);
+}
+
+void
+gst_vig_queue_query_done (GstVigQueue *queue, gboolean answer)
+{
+  g_mutex_lock (&queue->lock);
+  queue->answer = answer;
+  queue->asked_done = TRUE;
+  g_cond_broadcast (&queue->changed);
+  g_mutex_unlock (&queue->lock);
+}
+
+GstFlowReturn
+gst_vig_queue_get_flow (GstVigQueue *queue, gboolean *told)
+{
+  g_mutex_lock (&queue->lock);
+  GstFlowReturn flow = queue->flow;
+  *told = queue->flow_told;
+  g_mutex_unlock (&queue->lock);
+  return flow;
+}
+
+void
+gst_vig_queue_forgive (GstVigQueue *queue, GstFlowReturn flow)
+{
+  g_mutex_lock (&queue->lock);
+  if (queue->flow == flow) {
+    queue->flow = GST_FLOW_OK;
+    queue->flow_told = FALSE;
+    g_cond_broadcast (&queue->changed);
+  }
+  g_mutex_unlock (&queue->lock);
+}

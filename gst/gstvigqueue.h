@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef GST_VIG_QUEUE_H
+#define GST_VIG_QUEUE_H
+
+#include <gst/base/gstqueuearray.h>
+#include <gst/gst.h>
+
+G_BEGIN_DECLS
+
+/**
+ * GstVigQueue:
+ *
+ * What passes between the two streaming threads of vigclassify: frames, serialised events and serialised queries, in
+ * the order in which they arrived. The sink pad's thread puts them in; the source pad's task takes each out, deals with
+ * it and says so. A frame is in flight from the moment it is put in until downstream has taken it; at most
+ * @max_in_flight are. What downstream answered to a frame is kept and told to the next frame that is put in.
+ *
+ * All functions may be called from any thread; one thread at a time takes out.
+ */
+typedef struct {
+  GMutex lock;
+  GCond changed;
+  GstQueueArray *items;   /* GstMiniObject: GstBuffer, GstEvent, GstQuery */
+  guint in_flight, max_in_flight;
+  gboolean flushing;
+  GstFlowReturn flow;     /* of the last frame */
+  gboolean flow_told;     /* @flow has been returned to upstream */
+  GstQuery *asked;        /* the query that waits for its answer; the asker's */
+  gboolean asked_taken, asked_done, answer;
+} GstVigQueue;
+
+void gst_vig_queue_init (GstVigQueue *queue, guint max_in_flight); /* flushing at first */
+void gst_vig_queue_clear (GstVigQueue *queue);
+
+/* Flushing: nothing goes in, waiting callers come back at once, what is in the queue is dropped. */
+void gst_vig_queue_set_flushing (GstVigQueue *queue, gboolean flushing);
+
+/* Waits for a place. Takes @buffer in any case. Returns GST_FLOW_FLUSHING, or what downstream answered last. */
+GstFlowReturn gst_vig_queue_push_frame (GstVigQueue *queue, GstBuffer *buffer);
+
+/* Takes @event in any case. FALSE: flushing. */
+gboolean gst_vig_queue_push_event (GstVigQueue *queue, GstEvent *event);
+
+/* Waits until all that came before @query has left and it has been answered. */
+gboolean gst_vig_queue_ask (GstVigQueue *queue, GstQuery *query);
+
+/* Waits for the next item. A query stays the asker's and must be answered. NULL: flushing. */
+GstMiniObject *gst_vig_queue_pop (GstVigQueue *queue) G_GNUC_WARN_UNUSED_RESULT;
+
+void gst_vig_queue_frame_done (GstVigQueue *queue, GstFlowReturn flow);
+void gst_vig_queue_query_done (GstVigQueue *queue, gboolean answer);
+
+GstFlowReturn gst_vig_queue_get_flow (GstVigQueue *queue, gboolean *told);
+/* From now on frames are tried again if @flow was the last answer. */
+void gst_vig_queue_forgive (GstVigQueue *queue, GstFlowReturn flow);
+
+G_END_DECLS
+#endif

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "common.h"
+
+#include <glib/gstdio.h>
+#include <unistd.h>
+
+static char *dir, *model;
+
+/* The registry holds these and ours alone: scanning all that is installed takes long and says nothing about us. */
+static const char *const plugins[] = { "coreelements", "videotestsrc", "videoconvertscale", "videofilter", "videorate",
+  "app", NULL };
+
+static void
+private_registry (void)
+{
+  for (int i = 0; plugins[i]; i++) {
+    g_autofree char *name = g_strdup_printf ("libgst%s.so", plugins[i]);
+    g_autofree char *from = g_build_filename (GST_PLUGINS_DIR, name, NULL);
+    g_autofree char *to = g_build_filename (dir, name, NULL);
+    g_assert_cmpint (symlink (from, to), ==, 0);
+  }
+  g_autofree char *registry = g_build_filename (dir, "registry.bin", NULL);
+  g_setenv ("GST_REGISTRY_1_0", registry, TRUE);
+  g_setenv ("GST_REGISTRY_FORK", "no", TRUE);
+  g_setenv ("GST_PLUGIN_SYSTEM_PATH_1_0", dir, TRUE);
+  g_setenv ("GST_PLUGIN_PATH_1_0", VIG_PLUGIN_DIR, TRUE);
+}
+
+static void
+check_plugin (void)
+{
+  g_autoptr (GstPlugin) plugin = gst_registry_find_plugin (gst_registry_get (), "vig");
+  if (!plugin)
+    g_error ("no plugin 'vig' in %s", VIG_PLUGIN_DIR);
+  if (GST_OBJECT_FLAG_IS_SET (plugin, GST_PLUGIN_FLAG_BLACKLISTED))
+    g_error ("the plugin 'vig' is blacklisted");
+  g_autoptr (GstElementFactory) factory = gst_element_factory_find ("vigclassify");
+  if (!factory)
+    g_error ("the plugin 'vig' has no element vigclassify");
+}
+
+void
+test_init (int *argc, char ***argv)
+{
+  g_autoptr (GError) error = NULL;
+  dir = g_dir_make_tmp ("vig-elements-XXXXXX", &error);
+  g_assert_no_error (error);
+  private_registry ();
+  gst_init (argc, argv);
+  g_test_init (argc, argv, NULL);
+  check_plugin ();
+  model = g_build_filename (dir, "tiny.safetensors", NULL);
+  tiny_model_write (model);
+}
+
+int
+test_run (void)
+{
+  int status = g_test_run ();
+  g_autoptr (GDir) d = g_dir_open (dir, 0, NULL);
+  const char *name;
+  while ((name = g_dir_read_name (d))) {
+    g_autofree char *path = g_build_filename (dir, name, NULL);
+    g_unlink (path);
+  }
+  g_rmdir (dir);
+  g_free (dir);
+  g_free (model);
+  return status;
+}
+
+const char *
+test_dir (void)
+{
+  return dir;
+}
+
+const char *
+test_model (void)
+{
+  return model;
+}
+
+static GstElement *
+element_valist (const char *first_property, va_list args)
+{
+  GstElement *element = gst_element_factory_make ("vigclassify", NULL);
+  g_assert_nonnull (element);
+  /* the tests run beside each other: one thread each is faster than all on all cores */
+  g_object_set (element, "model-file", model, "threads", 1, "precision", 1 /* fp32 */, NULL);
+  if (first_property)
+    g_object_set_valist (G_OBJECT (element), first_property, args);
+  return element;
+}
+
+GstElement *
+test_element (const char *first_property, ...)
+{
+  va_list args;
+  va_start (args, first_property);
+  GstElement *element = element_valist (first_property, args);
+  va_end (args);
+  return element;
+}
+
+GstHarness *
+test_harness (const char *caps, const char *first_property, ...)
+{
+  va_list args;
+  va_start (args, first_property);
+  GstElement *element = element_valist (first_property, args);
+  va_end (args);
+  g_autoptr (GstBus) bus = gst_bus_new ();
+  gst_element_set_bus (element, bus);
+  GstHarness *h = gst_harness_new_with_element (element, "sink", "src");
+  gst_object_unref (element);
+  if (caps)
+    gst_harness_set_src_caps_str (h, caps);
+  return h;
+}
+
+GstBus *
+test_bus (GstHarness *h)
+{
+  return GST_ELEMENT_BUS (h->element);
+}
+
+void
+test_harness_free (GstHarness *h)
+{
+  gst_element_set_bus (h->element, NULL);
+  gst_harness_teardown (h);
+}
+
+/* RGB of a class's picture at x, y of a w times h picture; 0…255 */
+static void
+colour_at (int class, int x, int y, int w, int h, guint8 *rgb)
+{
+  for (int c = 0; c < 3; c++) {
+    switch (class) {
+      case TINY_LEFT:
+        rgb[c] = 255 * (w - 1 - x) / MAX (w - 1, 1);
+        break;
+      case TINY_RIGHT:
+        rgb[c] = 255 * x / MAX (w - 1, 1);
+        break;
+      case TINY_TOP:
+        rgb[c] = 255 * (h - 1 - y) / MAX (h - 1, 1);
+        break;
+      case TINY_BOTTOM:
+        rgb[c] = 255 * y / MAX (h - 1, 1);
+        break;
+      default:
+        rgb[c] = class >> (2 - c) & 1 ? 255 : 0;
+    }
+  }
+}
+
+static GstBuffer *
+rgb_picture (int class, const GstVideoInfo *info)
+{
+  GstBuffer *buffer = gst_buffer_new_allocate (NULL, info->size, NULL);
+  GstVideoFrame frame;
+  g_assert_true (gst_video_frame_map (&frame, info, buffer, GST_MAP_WRITE));
+  for (int y = 0; y < info->height; y++) {
+    guint8 *row = (guint8 *) GST_VIDEO_FRAME_PLANE_DATA (&frame, 0) + y * GST_VIDEO_FRAME_PLANE_STRIDE (&frame, 0);
+    for (int x = 0; x < info->width; x++)
+      colour_at (class, x, y, info->width, info->height, row + 3 * x);
+  }
+  gst_video_frame_unmap (&frame);
+  return buffer;
+}
+
+GstBuffer *
+test_picture (const char *caps_string, int class)
+{
+  g_autoptr (GstCaps) caps = gst_caps_from_string (caps_string);
+  GstVideoInfo to, from;
+  g_assert_true (gst_video_info_from_caps (&to, caps));
+  gst_video_info_set_format (&from, GST_VIDEO_FORMAT_RGB, to.width, to.height);
+  from.fps_n = to.fps_n;
+  from.fps_d = to.fps_d;
+  GstBuffer *rgb = rgb_picture (class, &from);
+  GstBuffer *buffer = gst_buffer_new_allocate (NULL, to.size, NULL);
+  gst_buffer_memset (buffer, 0, 0, to.size);
+  GstVideoFrame in, out;
+  g_assert_true (gst_video_frame_map (&in, &from, rgb, GST_MAP_READ));
+  g_assert_true (gst_video_frame_map (&out, &to, buffer, GST_MAP_WRITE));
+  GstVideoConverter *converter = gst_video_converter_new (&from, &to, NULL);
+  g_assert_nonnull (converter);
+  gst_video_converter_frame (converter, &in, &out);
+  gst_video_converter_free (converter);
+  gst_video_frame_unmap (&in);
+  gst_video_frame_unmap (&out);
+  gst_buffer_unref (rgb);
+  return buffer;
+}
+
+GstBuffer *
+test_frame (const char *caps, int class, int i)
+{
+  GstBuffer *buffer = test_picture (caps, class);
+  GST_BUFFER_PTS (buffer) = i * FRAME_TIME;
+  GST_BUFFER_DURATION (buffer) = FRAME_TIME;
+  return buffer;
+}
+
+void
+test_expect_error (GstBus *bus, GQuark domain, int code, const char *part)
+{
+  g_autoptr (GstMessage) message = gst_bus_timed_pop_filtered (bus, 10 * GST_SECOND, GST_MESSAGE_ERROR);
+  g_assert_nonnull (message);
+  g_autoptr (GError) error = NULL;
+  gst_message_parse_error (message, &error, NULL);
+  g_assert_error (error, domain, code);
+  if (!strstr (error->message, part))
+    g_error ("the error must say \"%s\", found \"%s\"", part, error->message);
+}
+
+void
+test_expect_no_error (GstBus *bus)
+{
+  g_autoptr (GstMessage) message = gst_bus_pop_filtered (bus, GST_MESSAGE_ERROR);
+  if (message) {
+    g_autoptr (GError) error = NULL;
+    gst_message_parse_error (message, &error, NULL);
+    g_error ("unexpected error: %s", error->message);
+  }
+}
+
+static const GValue *
+results (GstBuffer *buffer)
+{
+  GstCustomMeta *meta = gst_buffer_get_custom_meta (buffer, "VigResults");
+  return meta ? gst_structure_get_value (gst_custom_meta_get_structure (meta), "results") : NULL;
+}
+
+guint
+test_n_results (GstBuffer *buffer)
+{
+  const GValue *array = results (buffer);
+  return array ? gst_value_array_get_size (array) : 0;
+}
+
+const GstStructure *
+test_result (GstBuffer *buffer, guint i)
+{
+  return i < test_n_results (buffer) ? gst_value_get_structure (gst_value_array_get_value (results (buffer), i)) : NULL;
+}
+
+const char *
+test_state (GstBuffer *buffer)
+{
+  const GstStructure *result = test_result (buffer, 0);
+  return result ? gst_structure_get_string (result, "state") : NULL;
+}
+
+const char *
+test_label (GstBuffer *buffer)
+{
+  const GstStructure *result = test_result (buffer, 0);
+  return result ? gst_structure_get_string (result, "label") : NULL;
+}
+
+double
+test_confidence (GstBuffer *buffer)
+{
+  double confidence;
+  g_assert_true (gst_structure_get_double (test_result (buffer, 0), "confidence", &confidence));
+  return confidence;
+}
+
+guint64
+test_age (GstBuffer *buffer)
+{
+  guint64 age;
+  g_assert_true (gst_structure_get_uint64 (test_result (buffer, 0), "age", &age));
+  return age;
+}
+
+void
+test_expect_class (GstHarness *h, const char *caps, int class, double confidence)
+{
+  g_assert_cmpint (gst_harness_push (h, test_picture (caps, class)), ==, GST_FLOW_OK);
+  g_autoptr (GstBuffer) buffer = gst_harness_pull (h);
+  g_assert_nonnull (buffer);
+  g_assert_cmpstr (test_label (buffer), ==, tiny_labels[class]);
+  g_assert_cmpfloat (test_confidence (buffer), >=, confidence);
+}
+
+guint64
+test_stat (GstElement *element, const char *name)
+{
+  g_autoptr (GstStructure) stats = NULL;
+  guint64 value;
+  g_object_get (element, "stats", &stats, NULL);
+  g_assert_true (gst_structure_get_uint64 (stats, name, &value));
+  return value;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef TINY_MODEL_H
+#define TINY_MODEL_H
+
+/* The classes of the tiny model, in order: the eight corners of the colour cube, and which side of a grey ramp is
+ * bright. */
+enum { TINY_BLACK, TINY_BLUE, TINY_GREEN, TINY_CYAN, TINY_RED, TINY_MAGENTA, TINY_YELLOW, TINY_WHITE,
+  TINY_LEFT, TINY_RIGHT, TINY_TOP, TINY_BOTTOM, TINY_CLASSES };
+
+extern const char *const tiny_labels[TINY_CLASSES + 1];
+
+/**
+ * tiny_model_write:
+ *
+ * Writes a ViG model of two blocks whose weights are set by hand so that it names plain colours and ramps: input 32x32,
+ * shorter side resized to 32, centre crop. 0.7 MB. Aborts when @path cannot be written.
+ */
+void tiny_model_write (const char *path);
+
+#endif

@@ -229,7 +229,12 @@ struct VigKernels {
 VigKernels *vig_kernels_ref_open (void);
 
 /* Instruction sets the CPU backend may use, lowest first; a mask for tests and for VIG_CPU_MASK. */
-enum { VIG_CPU_AVX2 = 1 << 0, VIG_CPU_AVX512 = 1 << 1, VIG_CPU_BF16 = 1 << 2 /* avx512_bf16, amx_bf16 */ };
+enum {
+  VIG_CPU_AVX2 = 1 << 0,
+  VIG_CPU_AVX512 = 1 << 1,
+  VIG_CPU_BF16 = 1 << 2, /* avx512_bf16, amx_bf16 */
+  VIG_CPU_ALL = (1 << 3) - 1
+};
 
 /* The CPU backend: the best variant of every operator that this machine has and mask allows, over `threads` threads
  * (0: all that this process may use). Always works: what has no faster variant here is ref's. */

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of the CPU backend share. ctx of its operators is a VigCpu. */
+#ifndef VIG_CPU_H
+#define VIG_CPU_H
+
+#include "cpu/pool.h"
+#include "ref/ref.h"
+
+typedef struct VigDnnl VigDnnl; /* matmul.c */
+
+typedef struct {
+  VigHost host; /* first: the reference's operators work on this backend too */
+  VigPool *pool;
+  int n_threads;
+  bool bf16;                 /* oneDNN multiplies bf16 in hardware */
+  void **scratch;            /* [n_threads], scratch_size bytes each */
+  size_t scratch_size;
+  VigDnnl *dnnl;
+} VigCpu;
+
+/* Makes scratch[0 .. n_threads - 1] at least size bytes (64-byte aligned, contents lost); on failure finish() says so. */
+bool vig_cpu_scratch (VigCpu *cpu, size_t size);
+
+/* How many pieces to cut n rows into, each of at least `least` rows: a few for each thread, so that one that is held up
+ * gives some away. Piece i is rows vig_cpu_cut (n, pieces, i) up to vig_cpu_cut (n, pieces, i + 1). Only for operators whose
+ * rows do not depend on each other. */
+static inline int
+vig_cpu_pieces (const VigCpu *cpu, int n, int least)
+{
+  int most = n / least, pieces = cpu->n_threads == 1 ? 1 : cpu->n_threads * 4;
+  return most < 1 ? 1 : pieces < most ? pieces : most;
+}
+
+static inline int
+vig_cpu_cut (int n, int pieces, int i)
+{
+  return (int) ((long long) n * i / pieces);
+}
+
+/* The SIMD variants (ops.c and gla.c, compiled once for each instruction set) put themselves into the table. */
+void vig_cpu_use_avx2 (VigKernels *k);
+void vig_cpu_use_avx512 (VigKernels *k);
+
+/* Matrix products through oneDNN. */
+bool vig_cpu_use_dnnl (VigKernels *k); /* false: no memory */
+void vig_cpu_dnnl_close (VigCpu *cpu);
+bool vig_cpu_dnnl_has_bf16 (void);
+bool vig_cpu_dnnl_has_amx (void);
+void vig_cpu_dnnl_start_thread (void);
+
+#endif

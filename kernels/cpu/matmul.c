@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Matrix products through oneDNN, as one-thread primitives over tiles of rows that our own threads share.
+ *
+ * A library's product may sum in another order for another number of rows, of threads, or on another day of the week. Here
+ * the tiles of an item follow from its number of rows alone, every tile of a size goes through the same primitive, and a
+ * primitive runs on one thread: so each row meets the same instructions in any batch and with any number of threads.
+ *
+ * Weights are packed once, into the layout that oneDNN prefers for a tile of TILE rows; every primitive of that n, k and
+ * type uses this layout. Primitives are shared by all matrices of a shape. What runs is chosen by oneDNN from the
+ * instruction sets of the machine (less those that ONEDNN_MAX_CPU_ISA forbids), not by our mask; but bf16 without
+ * hardware for it is widened to fp32 here, since oneDNN would emulate it slowly.
+ *
+ * oneDNN may be built on OpenMP. It asks OpenMP for the number of threads when a primitive is made and when it runs;
+ * with_one_thread() answers 1, so that no team of OpenMP's is ever started.
+ */
+#include <dlfcn.h>
+#include <oneapi/dnnl/dnnl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "cpu/cpu.h"
+
+enum { TILE = 98 }; /* rows: two tiles for the 14 x 14 tokens of a picture of 224, and enough to reuse the weights */
+
+/* The memory objects of one thread for one primitive: only their pointers change. */
+typedef struct {
+  dnnl_memory_t source, result, scratch;
+} Slot;
+
+typedef struct Primitive Primitive;
+struct Primitive {
+  Primitive *next;
+  int rows, n, k;
+  VigType type; /* of a and the weights */
+  bool bias, accumulate;
+  dnnl_primitive_t primitive;
+  size_t scratch_size;
+  Slot *slots; /* [n_threads] */
+};
+
+struct VigDnnl {
+  dnnl_engine_t engine;
+  dnnl_stream_t *streams; /* [n_threads] */
+  Primitive *primitives;
+};
+
+struct VigMatmul {
+  int n, k;
+  VigType type;     /* of a */
+  VigType multiply; /* what oneDNN multiplies: F32 for bf16 without hardware */
+  dnnl_memory_t weight, bias; /* bias NULL if there is none */
+  size_t bytes;
+};
+
+typedef struct {
+  VigCpu *cpu;
+  const VigMatmul *m;
+  const VigMatmulRun *a;
+  int tile, tiles;            /* rows of a tile, tiles of an item */
+  const Primitive *full, *last; /* last: for the last tile of an item */
+  atomic_bool *failed;
+} Job;
+
+/* ---- OpenMP ---- */
+
+static struct {
+  pthread_once_t once;
+  int (*get_max_threads) (void);
+  void (*set_num_threads) (int n);
+} openmp = { .once = PTHREAD_ONCE_INIT };
+
+/* The runtime that oneDNN itself was linked with, if any. */
+static void
+find_openmp (void)
+{
+  Dl_info info;
+  void *address, *dnnl;
+  const dnnl_version_t *(*function) (void) = dnnl_version;
+  memcpy (&address, &function, sizeof address);
+  if (!dladdr (address, &info) || !(dnnl = dlopen (info.dli_fname, RTLD_LAZY | RTLD_NOLOAD)))
+    return;
+  void *get = dlsym (dnnl, "omp_get_max_threads"), *set = dlsym (dnnl, "omp_set_num_threads");
+  if (get && set) {
+    memcpy (&openmp.get_max_threads, &get, sizeof get);
+    memcpy (&openmp.set_num_threads, &set, sizeof set);
+  }
+  dlclose (dnnl);
+}
+
+/* OpenMP's number of threads is a setting of each thread: ours have 1 for good, the caller's is put back. */
+static int
+set_threads (int n)
+{
+  pthread_once (&openmp.once, find_openmp);
+  if (!openmp.set_num_threads)
+    return 1;
+  int before = openmp.get_max_threads ();
+  if (before != n)
+    openmp.set_num_threads (n);
+  return before;
+}
+
+void
+vig_cpu_dnnl_start_thread (void)
+{
+  set_threads (1);
+}
+
+/* ---- primitives ---- */
+
+static dnnl_data_type_t
+dnnl_type (VigType type)
+{
+  return type == VIG_TYPE_F32 ? dnnl_f32 : dnnl_bf16;
+}
+
+/* A product of rows x k with k x n. weights: the layout to use, or NULL: any. NULL on failure. */
+static dnnl_primitive_desc_t
+describe (dnnl_engine_t engine, int rows, int n, int k, VigType type, bool bias, bool accumulate,
+    const_dnnl_memory_desc_t weights)
+{
+  dnnl_dims_t a_dims = { rows, k }, w_dims = { k, n }, c_dims = { rows, n }, b_dims = { 1, n };
+  dnnl_memory_desc_t a = NULL, w = NULL, b = NULL, c = NULL;
+  dnnl_post_ops_t post = NULL;
+  dnnl_primitive_attr_t attr = NULL;
+  dnnl_primitive_desc_t desc = NULL;
+
+  bool ok = !dnnl_memory_desc_create_with_tag (&a, 2, a_dims, dnnl_type (type), dnnl_ab) &&
+            !dnnl_memory_desc_create_with_tag (&w, 2, w_dims, dnnl_type (type), dnnl_format_tag_any) &&
+            !dnnl_memory_desc_create_with_tag (&b, 2, b_dims, dnnl_f32, dnnl_ab) &&
+            !dnnl_memory_desc_create_with_tag (&c, 2, c_dims, dnnl_f32, dnnl_ab) &&
+            !dnnl_primitive_attr_create (&attr) &&
+            !dnnl_primitive_attr_set_scratchpad_mode (attr, dnnl_scratchpad_mode_user) &&
+            !dnnl_primitive_attr_set_fpmath_mode (attr, dnnl_fpmath_mode_strict) && !dnnl_post_ops_create (&post) &&
+            (!accumulate || !dnnl_post_ops_append_sum (post, 1, 0, dnnl_f32)) &&
+            !dnnl_primitive_attr_set_post_ops (attr, post);
+  if (!ok || dnnl_matmul_primitive_desc_create (&desc, engine, a, weights ? weights : w, bias ? b : NULL, c, attr))
+    desc = NULL;
+  dnnl_memory_desc_destroy (a);
+  dnnl_memory_desc_destroy (w);
+  dnnl_memory_desc_destroy (b);
+  dnnl_memory_desc_destroy (c);
+  dnnl_post_ops_destroy (post);
+  dnnl_primitive_attr_destroy (attr);
+  return desc;
+}
+
+static void
+primitive_free (Primitive *p, int n_threads)
+{
+  for (int i = 0; p->slots && i < n_threads; i++) {
+    dnnl_memory_destroy (p->slots[i].source);
+    dnnl_memory_destroy (p->slots[i].result);
+    dnnl_memory_destroy (p->slots[i].scratch);
+  }
+  free (p->slots);
+  dnnl_primitive_destroy (p->primitive);
+  free (p);
+}
+
+static bool
+primitive_fill (Primitive *p, VigCpu *cpu, const_dnnl_primitive_desc_t desc)
+{
+  const_dnnl_memory_desc_t source = dnnl_primitive_desc_query_md (desc, dnnl_query_src_md, 0);
+  const_dnnl_memory_desc_t result = dnnl_primitive_desc_query_md (desc, dnnl_query_dst_md, 0);
+  const_dnnl_memory_desc_t scratch = dnnl_primitive_desc_query_md (desc, dnnl_query_scratchpad_md, 0);
+  p->scratch_size = dnnl_memory_desc_get_size (scratch);
+  p->slots = calloc ((size_t) cpu->n_threads, sizeof *p->slots);
+  if (!p->slots || dnnl_primitive_create (&p->primitive, desc))
+    return false;
+  for (int i = 0; i < cpu->n_threads; i++)
+    if (dnnl_memory_create (&p->slots[i].source, source, cpu->dnnl->engine, DNNL_MEMORY_NONE) ||
+        dnnl_memory_create (&p->slots[i].result, result, cpu->dnnl->engine, DNNL_MEMORY_NONE) ||
+        dnnl_memory_create (&p->slots[i].scratch, scratch, cpu->dnnl->engine, DNNL_MEMORY_NONE))
+      return false;
+  return true;
+}
+
+/* The primitive for tiles of that many rows; made when first met. NULL: finish() says why. */
+static const Primitive *
+primitive_get (VigCpu *cpu, const VigMatmul *m, int rows, bool accumulate)
+{
+  for (Primitive *p = cpu->dnnl->primitives; p; p = p->next)
+    if (p->rows == rows && p->n == m->n && p->k == m->k && p->type == m->multiply && p->bias == (m->bias != NULL) &&
+        p->accumulate == accumulate)
+      return p;
+
+  Primitive *p = calloc (1, sizeof *p);
+  const_dnnl_memory_desc_t weights = NULL;
+  dnnl_primitive_desc_t desc = NULL;
+  if (p && !dnnl_memory_get_memory_desc (m->weight, &weights)) {
+    *p = (Primitive) { .rows = rows, .n = m->n, .k = m->k, .type = m->multiply, .bias = m->bias != NULL,
+      .accumulate = accumulate };
+    desc = describe (cpu->dnnl->engine, rows, m->n, m->k, m->multiply, p->bias, accumulate, weights);
+  }
+  if (desc && primitive_fill (p, cpu, desc)) {
+    p->next = cpu->dnnl->primitives;
+    cpu->dnnl->primitives = p;
+  } else {
+    if (p)
+      primitive_free (p, cpu->n_threads);
+    p = NULL;
+    vig_host_fail (&cpu->host, "matmul: oneDNN could not make a product of this shape");
+  }
+  dnnl_primitive_desc_destroy (desc);
+  return p;
+}
+
+/* ---- the operator ---- */
+
+/* The weights in the layout that a tile's product prefers. */
+static bool
+pack (VigCpu *cpu, VigMatmul *m, const VigMatmulDesc *desc)
+{
+  dnnl_dims_t dims = { m->k, m->n }, strides = { 1, m->k };
+  dnnl_engine_t engine = cpu->dnnl->engine;
+  dnnl_memory_desc_t plain_desc = NULL;
+  dnnl_memory_t plain = NULL;
+  dnnl_primitive_desc_t product = NULL, reorder_desc = NULL;
+  dnnl_primitive_t reorder = NULL;
+  float *rounded = NULL;
+  bool ok = false;
+
+  /* bf16 without hardware: the same rounded weights, kept as fp32 */
+  const float *weight = desc->weight;
+  if (m->type == VIG_TYPE_BF16 && m->multiply == VIG_TYPE_F32) {
+    size_t size = (size_t) m->n * m->k;
+    rounded = malloc (sizeof *rounded * size);
+    if (!rounded)
+      return false;
+    for (size_t i = 0; i < size; i++)
+      rounded[i] = vig_bf16_to_f32 (vig_bf16_from_f32 (desc->weight[i]));
+    weight = rounded;
+  }
+
+  product = describe (engine, TILE, m->n, m->k, m->multiply, desc->bias, false, NULL);
+  if (!product || dnnl_memory_desc_create_with_strides (&plain_desc, 2, dims, dnnl_f32, strides))
+    goto out;
+  const_dnnl_memory_desc_t packed = dnnl_primitive_desc_query_md (product, dnnl_query_weights_md, 0);
+  if (dnnl_memory_create (&plain, plain_desc, engine, (void *) (uintptr_t) weight) ||
+      dnnl_memory_create (&m->weight, packed, engine, DNNL_MEMORY_ALLOCATE) ||
+      dnnl_reorder_primitive_desc_create (&reorder_desc, plain_desc, engine, packed, engine, NULL) ||
+      dnnl_primitive_create (&reorder, reorder_desc))
+    goto out;
+  dnnl_exec_arg_t args[] = { { DNNL_ARG_FROM, plain }, { DNNL_ARG_TO, m->weight } };
+  ok = !dnnl_primitive_execute (reorder, cpu->dnnl->streams[0], 2, args) && !dnnl_stream_wait (cpu->dnnl->streams[0]);
+  m->bytes = dnnl_memory_desc_get_size (packed);
+
+out:
+  dnnl_primitive_destroy (reorder);
+  dnnl_primitive_desc_destroy (reorder_desc);
+  dnnl_primitive_desc_destroy (product);
+  dnnl_memory_destroy (plain);
+  dnnl_memory_desc_destroy (plain_desc);
+  free (rounded);
+  return ok;
+}
+
+static bool
+copy_bias (VigCpu *cpu, VigMatmul *m, const float *bias)
+{
+  dnnl_dims_t dims = { 1, m->n };
+  dnnl_memory_desc_t desc;
+  void *data = NULL;
+  if (dnnl_memory_desc_create_with_tag (&desc, 2, dims, dnnl_f32, dnnl_ab))
+    return false;
+  bool ok = !dnnl_memory_create (&m->bias, desc, cpu->dnnl->engine, DNNL_MEMORY_ALLOCATE) &&
+            !dnnl_memory_get_data_handle (m->bias, &data);
+  if (ok)
+    memcpy (data, bias, sizeof *bias * (size_t) m->n);
+  dnnl_memory_desc_destroy (desc);
+  m->bytes += sizeof *bias * (size_t) m->n;
+  return ok;
+}
+
+static void
+matmul_destroy (void *ctx, VigMatmul *m)
+{
+  if (!m)
+    return;
+  dnnl_memory_destroy (m->weight);
+  dnnl_memory_destroy (m->bias);
+  free (m);
+}
+
+static VigMatmul *
+matmul_create (void *ctx, const VigMatmulDesc *desc)
+{
+  VigCpu *cpu = ctx;
+  VigMatmul *m = calloc (1, sizeof *m);
+  int before = set_threads (1);
+  if (m)
+    *m = (VigMatmul) { .n = desc->n, .k = desc->k, .type = desc->type,
+      .multiply = cpu->bf16 ? desc->type : VIG_TYPE_F32 };
+  if (!m || !pack (cpu, m, desc) || (desc->bias && !copy_bias (cpu, m, desc->bias))) {
+    matmul_destroy (ctx, m);
+    m = NULL;
+    vig_host_fail (&cpu->host, "matmul_create: oneDNN could not pack the weights");
+  }
+  set_threads (before);
+  return m;
+}
+
+static size_t
+matmul_bytes (void *ctx, const VigMatmul *m)
+{
+  return m->bytes;
+}
+
+/* An even number of tiles near TILE rows each, so that two threads get the same; a few rows stay together. */
+static int
+tiles_of (int rows)
+{
+  int pairs = (rows + TILE) / (2 * TILE);
+  return pairs > 0 ? 2 * pairs : rows > 24 ? 2 : 1;
+}
+
+static void
+matmul_work (const void *data, int item, int thread)
+{
+  const Job *job = data;
+  const VigMatmul *m = job->m;
+  int tile = item % job->tiles;
+  const Primitive *p = tile == job->tiles - 1 ? job->last : job->full;
+  const Slot *slot = &p->slots[thread];
+  size_t row = (size_t) (item / job->tiles) * job->a->rows + (size_t) tile * job->tile, n = (size_t) p->rows * m->k;
+
+  char *scratch = job->cpu->scratch[thread];
+  void *a = (char *) (uintptr_t) job->a->a + row * m->k * (m->type == VIG_TYPE_F32 ? 4 : 2);
+  if (m->type != m->multiply) {
+    const uint16_t *narrow = a;
+    float *wide = (float *) (scratch + (p->scratch_size + 63) / 64 * 64);
+    for (size_t i = 0; i < n; i++)
+      wide[i] = vig_bf16_to_f32 (narrow[i]);
+    a = wide;
+  }
+  dnnl_exec_arg_t args[] = {
+    { DNNL_ARG_SRC, slot->source }, { DNNL_ARG_WEIGHTS, m->weight }, { DNNL_ARG_DST, slot->result },
+    { DNNL_ARG_SCRATCHPAD, slot->scratch }, { DNNL_ARG_BIAS, m->bias }
+  };
+  if (dnnl_memory_set_data_handle (slot->source, a) ||
+      dnnl_memory_set_data_handle (slot->result, job->a->c + row * m->n) ||
+      dnnl_memory_set_data_handle (slot->scratch, scratch) ||
+      dnnl_primitive_execute (p->primitive, job->cpu->dnnl->streams[thread], m->bias ? 5 : 4, args) ||
+      dnnl_stream_wait (job->cpu->dnnl->streams[thread]))
+    atomic_store (job->failed, true);
+}
+
+static size_t
+scratch_of (const VigMatmul *m, const Primitive *p)
+{
+  return (p->scratch_size + 63) / 64 * 64 + (m->type == m->multiply ? 0 : sizeof (float) * p->rows * m->k);
+}
+
+static void
+matmul_run (void *ctx, VigMatmul *m, const VigMatmulRun *a)
+{
+  VigCpu *cpu = ctx;
+  atomic_bool failed = false;
+  int tiles = tiles_of (a->rows), tile = (a->rows + tiles - 1) / tiles;
+  Job job = { .cpu = cpu, .m = m, .a = a, .tile = tile, .tiles = tiles, .failed = &failed };
+  int before = set_threads (1);
+  job.full = primitive_get (cpu, m, tile, a->accumulate);
+  job.last = primitive_get (cpu, m, a->rows - (tiles - 1) * tile, a->accumulate);
+  if (job.full && job.last) {
+    size_t full = scratch_of (m, job.full), last = scratch_of (m, job.last);
+    if (vig_cpu_scratch (cpu, full > last ? full : last))
+      vig_pool_run (cpu->pool, a->batch * tiles, matmul_work, &job);
+  }
+  if (atomic_load (&failed))
+    vig_host_fail (&cpu->host, "matmul: oneDNN failed to run a product");
+  set_threads (before);
+}
+
+/* ---- the backend ---- */
+
+bool
+vig_cpu_dnnl_has_bf16 (void)
+{
+  return (dnnl_get_effective_cpu_isa () & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+}
+
+bool
+vig_cpu_dnnl_has_amx (void)
+{
+  return (dnnl_get_effective_cpu_isa () & dnnl_cpu_isa_avx512_core_amx) == dnnl_cpu_isa_avx512_core_amx;
+}
+
+void
+vig_cpu_dnnl_close (VigCpu *cpu)
+{
+  VigDnnl *dnnl = cpu->dnnl;
+  if (!dnnl)
+    return;
+  while (dnnl->primitives) {
+    Primitive *p = dnnl->primitives;
+    dnnl->primitives = p->next;
+    primitive_free (p, cpu->n_threads);
+  }
+  for (int i = 0; dnnl->streams && i < cpu->n_threads; i++)
+    dnnl_stream_destroy (dnnl->streams[i]);
+  free (dnnl->streams);
+  if (dnnl->engine)
+    dnnl_engine_destroy (dnnl->engine);
+  free (dnnl);
+}
+
+bool
+vig_cpu_use_dnnl (VigKernels *k)
+{
+  VigCpu *cpu = k->ctx;
+  VigDnnl *dnnl = cpu->dnnl = calloc (1, sizeof *cpu->dnnl);
+  if (!dnnl || !(dnnl->streams = calloc ((size_t) cpu->n_threads, sizeof *dnnl->streams)) ||
+      dnnl_engine_create (&dnnl->engine, dnnl_cpu, 0))
+    return false;
+  for (int i = 0; i < cpu->n_threads; i++)
+    if (dnnl_stream_create (&dnnl->streams[i], dnnl->engine, dnnl_stream_default_flags))
+      return false;
+  k->matmul_create = matmul_create;
+  k->matmul_run = matmul_run;
+  k->matmul_destroy = matmul_destroy;
+  k->matmul_bytes = matmul_bytes;
+  return true;
+}

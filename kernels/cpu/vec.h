@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A vector of VW floats, for the files that are compiled once for each instruction set (the compiler's own macros say
+ * for which), and the functions of ViG on it. VARIANT(name) is name_avx2 or name_avx512.
+ *
+ * Errors are against the true value of the float argument, largest found by tests/kernels/ and by the fits themselves.
+ */
+#ifndef VIG_VEC_H
+#define VIG_VEC_H
+
+#include <immintrin.h>
+
+#include "ref/ref.h"
+
+#if defined __AVX512F__
+
+#define VARIANT(name) name##_avx512
+enum { VW = 16 };
+typedef __m512 Vec;
+typedef __mmask16 Lanes; /* the first n lanes */
+
+static inline Lanes v_lanes (int n) { return (Lanes) ((1u << n) - 1); }
+static inline Vec v_set (float x) { return _mm512_set1_ps (x); }
+static inline Vec v_load (const float *p) { return _mm512_loadu_ps (p); }
+static inline void v_store (float *p, Vec x) { _mm512_storeu_ps (p, x); }
+static inline Vec v_load_lanes (const float *p, Lanes m) { return _mm512_maskz_loadu_ps (m, p); } /* the others: 0 */
+static inline void v_store_lanes (float *p, Lanes m, Vec x) { _mm512_mask_storeu_ps (p, m, x); }
+static inline Vec v_zero_beyond (Lanes m, Vec x) { return _mm512_maskz_mov_ps (m, x); }
+static inline Vec v_add (Vec a, Vec b) { return _mm512_add_ps (a, b); }
+static inline Vec v_sub (Vec a, Vec b) { return _mm512_sub_ps (a, b); }
+static inline Vec v_mul (Vec a, Vec b) { return _mm512_mul_ps (a, b); }
+static inline Vec v_fma (Vec a, Vec b, Vec c) { return _mm512_fmadd_ps (a, b, c); }
+static inline Vec v_fnma (Vec a, Vec b, Vec c) { return _mm512_fnmadd_ps (a, b, c); } /* c - a b */
+static inline Vec v_min (Vec a, Vec b) { return _mm512_min_ps (a, b); } /* b if either is NaN */
+static inline Vec v_max (Vec a, Vec b) { return _mm512_max_ps (a, b); } /* likewise */
+static inline Vec v_abs (Vec a) { return _mm512_abs_ps (a); }
+static inline Vec v_if_negative (Vec x, Vec then, Vec otherwise) { return _mm512_mask_mov_ps (otherwise, _mm512_movepi32_mask (_mm512_castps_si512 (x)), then); }
+static inline float v_sum (Vec x) { return _mm512_reduce_add_ps (x); }
+static inline float v_greatest (Vec x) { return _mm512_reduce_max_ps (x); }
+static inline Vec v_round (Vec x) { return _mm512_roundscale_ps (x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+static inline Vec v_scale (Vec x, Vec n) { return _mm512_scalef_ps (x, n); } /* x * 2^n */
+
+/* 1 / x: a 14-bit estimate and one Newton step; 0 for infinity. */
+static inline Vec
+v_reciprocal (Vec x)
+{
+  Vec y = _mm512_rcp14_ps (x);
+  return v_fma (y, v_fnma (x, y, v_set (1)), y);
+}
+
+static inline Vec
+v_from_bf16 (__m256i h)
+{
+  return _mm512_castsi512_ps (_mm512_slli_epi32 (_mm512_cvtepu16_epi32 (h), 16));
+}
+
+/* To nearest, ties to even; NaN stays NaN (vcvtneps2bf16 would take denormals for 0 and needs AVX512_BF16). */
+static inline __m256i
+v_to_bf16 (Vec x)
+{
+  __m512i u = _mm512_castps_si512 (x);
+  __m512i odd = _mm512_and_si512 (_mm512_srli_epi32 (u, 16), _mm512_set1_epi32 (1));
+  __m512i r = _mm512_add_epi32 (u, _mm512_add_epi32 (odd, _mm512_set1_epi32 (0x7fff)));
+  r = _mm512_mask_or_epi32 (r, _mm512_cmp_ps_mask (x, x, _CMP_UNORD_Q), u, _mm512_set1_epi32 (0x400000));
+  return _mm512_cvtepi32_epi16 (_mm512_srli_epi32 (r, 16));
+}
+
+static inline Vec v_load_bf16 (const uint16_t *p) { return v_from_bf16 (_mm256_loadu_si256 ((const __m256i *) p)); }
+static inline void v_store_bf16 (uint16_t *p, Vec x) { _mm256_storeu_si256 ((__m256i *) p, v_to_bf16 (x)); }
+static inline Vec v_load_bf16_lanes (const uint16_t *p, Lanes m) { return v_from_bf16 (_mm256_maskz_loadu_epi16 (m, p)); }
+static inline void v_store_bf16_lanes (uint16_t *p, Lanes m, Vec x) { _mm256_mask_storeu_epi16 (p, m, v_to_bf16 (x)); }
+
+#elif defined __AVX2__
+
+#define VARIANT(name) name##_avx2
+enum { VW = 8 };
+typedef __m256 Vec;
+typedef __m256i Lanes;
+
+static inline Lanes v_lanes (int n) { return _mm256_cmpgt_epi32 (_mm256_set1_epi32 (n), _mm256_setr_epi32 (0, 1, 2, 3, 4, 5, 6, 7)); }
+static inline Vec v_set (float x) { return _mm256_set1_ps (x); }
+static inline Vec v_load (const float *p) { return _mm256_loadu_ps (p); }
+static inline void v_store (float *p, Vec x) { _mm256_storeu_ps (p, x); }
+static inline Vec v_load_lanes (const float *p, Lanes m) { return _mm256_maskload_ps (p, m); }
+static inline void v_store_lanes (float *p, Lanes m, Vec x) { _mm256_maskstore_ps (p, m, x); }
+static inline Vec v_zero_beyond (Lanes m, Vec x) { return _mm256_and_ps (_mm256_castsi256_ps (m), x); }
+static inline Vec v_add (Vec a, Vec b) { return _mm256_add_ps (a, b); }
+static inline Vec v_sub (Vec a, Vec b) { return _mm256_sub_ps (a, b); }
+static inline Vec v_mul (Vec a, Vec b) { return _mm256_mul_ps (a, b); }
+static inline Vec v_fma (Vec a, Vec b, Vec c) { return _mm256_fmadd_ps (a, b, c); }
+static inline Vec v_fnma (Vec a, Vec b, Vec c) { return _mm256_fnmadd_ps (a, b, c); }
+static inline Vec v_min (Vec a, Vec b) { return _mm256_min_ps (a, b); }
+static inline Vec v_max (Vec a, Vec b) { return _mm256_max_ps (a, b); }
+static inline Vec v_abs (Vec a) { return _mm256_andnot_ps (v_set (-0.f), a); }
+static inline Vec v_if_negative (Vec x, Vec then, Vec otherwise) { return _mm256_blendv_ps (otherwise, then, x); }
+static inline Vec v_round (Vec x) { return _mm256_round_ps (x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+static inline Vec v_reciprocal (Vec x) { return _mm256_div_ps (v_set (1), x); }
+
+static inline float
+v_sum (Vec x)
+{
+  __m128 s = _mm_add_ps (_mm256_castps256_ps128 (x), _mm256_extractf128_ps (x, 1));
+  s = _mm_add_ps (s, _mm_movehl_ps (s, s));
+  return _mm_cvtss_f32 (_mm_add_ss (s, _mm_movehdup_ps (s)));
+}
+
+static inline float
+v_greatest (Vec x)
+{
+  __m128 s = _mm_max_ps (_mm256_castps256_ps128 (x), _mm256_extractf128_ps (x, 1));
+  s = _mm_max_ps (s, _mm_movehl_ps (s, s));
+  return _mm_cvtss_f32 (_mm_max_ss (s, _mm_movehdup_ps (s)));
+}
+
+/* x * 2^n for whole n in -250 .. 250, in two steps so that denormals come out right. */
+static inline Vec
+v_scale (Vec x, Vec n)
+{
+  __m256i whole = _mm256_cvtps_epi32 (n), half = _mm256_srai_epi32 (whole, 1), bias = _mm256_set1_epi32 (127);
+  __m256i a = _mm256_slli_epi32 (_mm256_add_epi32 (half, bias), 23);
+  __m256i b = _mm256_slli_epi32 (_mm256_add_epi32 (_mm256_sub_epi32 (whole, half), bias), 23);
+  return v_mul (v_mul (x, _mm256_castsi256_ps (a)), _mm256_castsi256_ps (b));
+}
+
+static inline Vec
+v_from_bf16 (__m128i h)
+{
+  return _mm256_castsi256_ps (_mm256_slli_epi32 (_mm256_cvtepu16_epi32 (h), 16));
+}
+
+static inline __m128i
+v_to_bf16 (Vec x)
+{
+  __m256i u = _mm256_castps_si256 (x);
+  __m256i odd = _mm256_and_si256 (_mm256_srli_epi32 (u, 16), _mm256_set1_epi32 (1));
+  __m256i r = _mm256_add_epi32 (u, _mm256_add_epi32 (odd, _mm256_set1_epi32 (0x7fff)));
+  __m256i nan = _mm256_or_si256 (u, _mm256_set1_epi32 (0x400000));
+  r = _mm256_blendv_epi8 (r, nan, _mm256_castps_si256 (_mm256_cmp_ps (x, x, _CMP_UNORD_Q)));
+  r = _mm256_srli_epi32 (r, 16);
+  return _mm_packus_epi32 (_mm256_castsi256_si128 (r), _mm256_extracti128_si256 (r, 1));
+}
+
+static inline int v_count (Lanes m) { return __builtin_popcount ((unsigned) _mm256_movemask_ps (_mm256_castsi256_ps (m))); }
+static inline Vec v_load_bf16 (const uint16_t *p) { return v_from_bf16 (_mm_loadu_si128 ((const __m128i *) p)); }
+static inline void v_store_bf16 (uint16_t *p, Vec x) { _mm_storeu_si128 ((__m128i *) p, v_to_bf16 (x)); }
+
+static inline Vec
+v_load_bf16_lanes (const uint16_t *p, Lanes m)
+{
+  uint16_t all[VW] = { 0 };
+  memcpy (all, p, sizeof *p * (size_t) v_count (m));
+  return v_load_bf16 (all);
+}
+
+static inline void
+v_store_bf16_lanes (uint16_t *p, Lanes m, Vec x)
+{
+  uint16_t all[VW];
+  v_store_bf16 (all, x);
+  memcpy (p, all, sizeof *p * (size_t) v_count (m));
+}
+
+#endif
+
+/* Up to VW elements from i on of a tensor of either type, n being how many are left (lanes beyond: 0). type is a constant
+ * wherever these are inlined. */
+static inline Vec
+v_get (const void *p, size_t i, VigType type, int n)
+{
+  if (type == VIG_TYPE_F32)
+    return n >= VW ? v_load ((const float *) p + i) : v_load_lanes ((const float *) p + i, v_lanes (n));
+  return n >= VW ? v_load_bf16 ((const uint16_t *) p + i) : v_load_bf16_lanes ((const uint16_t *) p + i, v_lanes (n));
+}
+
+static inline Vec
+v_get_f (const float *p, int n)
+{
+  return v_get (p, 0, VIG_TYPE_F32, n);
+}
+
+static inline void
+v_put (void *p, size_t i, VigType type, int n, Vec x)
+{
+  if (type == VIG_TYPE_F32) {
+    if (n >= VW)
+      v_store ((float *) p + i, x);
+    else
+      v_store_lanes ((float *) p + i, v_lanes (n), x);
+  } else {
+    if (n >= VW)
+      v_store_bf16 ((uint16_t *) p + i, x);
+    else
+      v_store_bf16_lanes ((uint16_t *) p + i, v_lanes (n), x);
+  }
+}
+
+/* exp x = 2^n exp r, |r| <= ln 2 / 2; exp r by its Taylor polynomial to r^7 (cut off: 5e-9). Relative error 1.2e-7;
+ * denormals and 0 below, infinity above, NaN for NaN. */
+static inline Vec
+v_exp (Vec x)
+{
+  x = v_min (v_set (120), v_max (v_set (-150), x));
+  Vec n = v_round (v_mul (x, v_set (1.44269504f)));
+  Vec r = v_fnma (n, v_set (0.693145752f), x); /* ln 2 in two parts, the first with a short mantissa: n times it is exact */
+  r = v_fnma (n, v_set (1.42860677e-6f), r);
+  Vec p = v_fma (r, v_set (1 / 5040.f), v_set (1 / 720.f));
+  p = v_fma (r, p, v_set (1 / 120.f));
+  p = v_fma (r, p, v_set (1 / 24.f));
+  p = v_fma (r, p, v_set (1 / 6.f));
+  p = v_fma (r, p, v_set (0.5f));
+  p = v_fma (r, p, v_set (1));
+  p = v_fma (r, p, v_set (1));
+  return v_scale (p, n);
+}
+
+/* Relative error 3e-7 above x = -87; 0 and denormals below. */
+static inline Vec
+v_sigmoid (Vec x)
+{
+  return v_reciprocal (v_add (v_set (1), v_exp (v_min (v_set (88), v_sub (v_set (0), x)))));
+}
+
+static inline Vec
+v_silu (Vec x)
+{
+  return v_mul (x, v_sigmoid (x));
+}
+
+/* 0.5 x (1 + erf (x / sqrt 2)) = x Phi (x), by erfc y = t exp (-y^2 + P (t)), t = 1 / (1 + y / 2), y = |x| / sqrt 2.
+ * P of degree 9 is fitted at Chebyshev nodes over y = 0 .. 10 to 5e-8 in the exponent. Error 1e-6 relatively down to
+ * x = -5, where the function is -1.4e-6. */
+static inline Vec
+v_gelu (Vec x)
+{
+  static const float P[] = { -1.265448f, 0.998632783f, 0.386640412f, 0.0346027996f, 0.00126758794f, -0.0802804356f,
+    -0.696251894f, 1.15673375f, -0.680827176f, 0.144930213f };
+  Vec y = v_min (v_set (10), v_mul (v_abs (x), v_set (0.707106781f)));
+  Vec t = v_reciprocal (v_fma (y, v_set (0.5f), v_set (1)));
+  Vec p = v_set (P[9]);
+  for (int i = 8; i >= 0; i--)
+    p = v_fma (p, t, v_set (P[i]));
+  Vec tail = v_mul (v_mul (v_set (0.5f), t), v_exp (v_fnma (y, y, p)));
+  return v_mul (x, v_if_negative (x, tail, v_sub (v_set (1), tail)));
+}
+
+/* log sigmoid z = min (z, 0) - log1p (e), e = exp -|z|, log1p e = 2 atanh (s), s = e / (2 + e) <= 1/3, by its series to
+ * s^15 (cut off: 7e-10). Relative error 4e-7. */
+static inline Vec
+v_log_sigmoid (Vec z)
+{
+  Vec e = v_exp (v_sub (v_set (0), v_abs (z)));
+  Vec s = v_mul (e, v_reciprocal (v_add (v_set (2), e))), s2 = v_mul (s, s);
+  Vec p = v_set (2 / 15.f);
+  for (int i = 13; i >= 1; i -= 2)
+    p = v_fma (p, s2, v_set (2 / (float) i));
+  return v_fnma (p, s, v_min (v_set (0), z));
+}
+
+static inline Vec
+v_act (Vec x, VigAct act)
+{
+  return act == VIG_ACT_SILU ? v_silu (x) : act == VIG_ACT_GELU ? v_gelu (x) : x;
+}
+
+#endif

@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The operators: shapes, tensors, calls, tolerances. The shapes are those of ViG at 224 and awkward ones. */
+#include <math.h>
+
+#include "check.h"
+
+/* Every tolerance below is some 4 to 10 times the largest error that rounding to fp32 explains for the operator:
+ * 2^-24 = 6e-8 an operation, growing with the root of the number of terms in a sum. */
+
+static CheckTensor *
+add (CheckCase *c, CheckTensor t)
+{
+  c->t[c->n_tensors] = t;
+  return &c->t[c->n_tensors++];
+}
+
+static int
+any (GRand *random, int low, int high)
+{
+  return g_rand_int_range (random, low, high + 1);
+}
+
+static VigType
+any_type (GRand *random)
+{
+  return any (random, 0, 1) ? VIG_TYPE_BF16 : VIG_TYPE_F32;
+}
+
+/* ---- im2col: exact copies, or one rounding to bf16 that must be the reference's own ---- */
+
+enum { I2C_H, I2C_W, I2C_C, I2C_KERNEL, I2C_STRIDE, I2C_PAD, I2C_PLANAR, I2C_TYPE };
+
+static int
+out_side (int in, const int *d)
+{
+  return (in + 2 * d[I2C_PAD] - d[I2C_KERNEL]) / d[I2C_STRIDE] + 1;
+}
+
+static void
+im2col_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  size_t rows = (size_t) out_side (d[I2C_H], d) * out_side (d[I2C_W], d);
+  add (c, (CheckTensor) { .name = "x", .size = (size_t) d[I2C_H] * d[I2C_W] * d[I2C_C], .range = 2 });
+  add (c, (CheckTensor) { .name = "cols", .use = CHECK_OUT, .type = d[I2C_TYPE],
+      .size = rows * d[I2C_KERNEL] * d[I2C_KERNEL] * d[I2C_C] });
+}
+
+static void
+im2col_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  k->im2col (k->ctx, &(VigIm2col) { .batch = batch, .h = d[I2C_H], .w = d[I2C_W], .c = d[I2C_C],
+      .kernel = d[I2C_KERNEL], .stride = d[I2C_STRIDE], .pad = d[I2C_PAD], .out_h = out_side (d[I2C_H], d),
+      .out_w = out_side (d[I2C_W], d), .planar = d[I2C_PLANAR], .x = p[0], .cols = p[1], .type = d[I2C_TYPE] });
+}
+
+static void
+im2col_draw (int *d, GRand *random)
+{
+  d[I2C_KERNEL] = any (random, 0, 1) ? 3 : 9;
+  d[I2C_STRIDE] = any (random, 1, 8);
+  d[I2C_PAD] = any (random, 0, 1);
+  d[I2C_H] = any (random, 9, 40);
+  d[I2C_W] = any (random, 9, 40);
+  d[I2C_C] = any (random, 1, 40);
+  d[I2C_PLANAR] = any (random, 0, 1);
+  d[I2C_TYPE] = any_type (random);
+}
+
+static const int im2col_shapes[][CHECK_DIMS] = {
+  { 224, 224, 3, 9, 8, 1, 1, VIG_TYPE_F32 }, { 28, 28, 96, 3, 2, 1, 0, VIG_TYPE_F32 },
+  { 28, 28, 96, 3, 2, 1, 0, VIG_TYPE_BF16 }, { 224, 224, 3, 3, 2, 1, 1, VIG_TYPE_F32 },
+  { 9, 9, 3, 9, 8, 1, 1, VIG_TYPE_BF16 }, { 1, 1, 5, 3, 2, 1, 0, VIG_TYPE_F32 }, { 7, 1, 3, 3, 2, 1, 1, VIG_TYPE_F32 },
+};
+
+/* ---- rmsnorm, layernorm: a sum of c squares, one root, four products ---- */
+
+enum { NORM_ROWS, NORM_C, NORM_ACT, NORM_TYPE, NORM_IN_PLACE };
+
+static void
+norm_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  size_t n = (size_t) d[NORM_ROWS] * d[NORM_C];
+  add (c, (CheckTensor) { .name = "x", .use = d[NORM_IN_PLACE] ? CHECK_INOUT : CHECK_IN, .size = n, .range = 3,
+      .offset = 0.5f, .outliers = true });
+  add (c, (CheckTensor) { .name = "weight", .size = d[NORM_C], .range = 1, .offset = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "bias", .size = d[NORM_C], .range = 1, .shared = true });
+  if (!d[NORM_IN_PLACE])
+    add (c, (CheckTensor) { .name = "y", .use = CHECK_OUT, .type = d[NORM_TYPE], .size = n });
+}
+
+static void
+norm_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  bool layer = c->op->slot == offsetof (VigKernels, layernorm);
+  VigNorm a = { .rows = batch * d[NORM_ROWS], .c = d[NORM_C], .x = p[0], .weight = p[1], .bias = layer ? p[2] : NULL,
+    .eps = layer ? 1e-5f : 1e-6f, .act = d[NORM_ACT], .y = d[NORM_IN_PLACE] ? p[0] : p[3], .type = d[NORM_TYPE] };
+  (layer ? k->layernorm : k->rmsnorm) (k->ctx, &a);
+}
+
+static void
+norm_draw (int *d, GRand *random)
+{
+  d[NORM_ROWS] = any (random, 1, 70);
+  d[NORM_C] = any (random, 1, 200);
+  d[NORM_ACT] = any (random, VIG_ACT_NONE, VIG_ACT_GELU);
+  d[NORM_TYPE] = any_type (random);
+  d[NORM_IN_PLACE] = d[NORM_TYPE] == VIG_TYPE_F32 && any (random, 0, 1);
+}
+
+static const int norm_shapes[][CHECK_DIMS] = {
+  { 196, 192, VIG_ACT_NONE, VIG_TYPE_F32 }, { 196, 192, VIG_ACT_NONE, VIG_TYPE_BF16 },
+  { 784, 96, VIG_ACT_SILU, VIG_TYPE_F32, 1 }, { 12544, 48, VIG_ACT_GELU, VIG_TYPE_F32, 1 },
+  { 17, 1024, VIG_ACT_NONE, VIG_TYPE_F32 }, { 63, 384, VIG_ACT_NONE, VIG_TYPE_BF16 }, { 1, 768, VIG_ACT_GELU, 0, 1 },
+};
+
+/* ---- add_pos: one exact addition ---- */
+
+enum { POS_TOKENS, POS_C };
+
+static void
+pos_tensors (CheckCase *c)
+{
+  size_t n = (size_t) c->d[POS_TOKENS] * c->d[POS_C];
+  add (c, (CheckTensor) { .name = "x", .use = CHECK_INOUT, .size = n, .range = 2 });
+  add (c, (CheckTensor) { .name = "pos", .size = n, .range = 2, .shared = true });
+}
+
+static void
+pos_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  k->add_pos (k->ctx, &(VigAddPos) { .batch = batch, .tokens = c->d[POS_TOKENS], .c = c->d[POS_C], .x = p[0], .pos = p[1] });
+}
+
+static void
+rows_draw (int *d, GRand *random)
+{
+  d[0] = any (random, 1, 200);
+  d[1] = any (random, 1, 200);
+}
+
+static const int pos_shapes[][CHECK_DIMS] = { { 196, 192 }, { 1, 1 }, { 17, 96 } };
+
+/* ---- dwconv3x3: nine products ---- */
+
+enum { DW_H, DW_W, DW_C, DW_ACT, DW_TYPE };
+
+static void
+dw_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  size_t n = (size_t) d[DW_H] * d[DW_W] * d[DW_C];
+  add (c, (CheckTensor) { .name = "x", .size = n, .range = 3, .outliers = true });
+  add (c, (CheckTensor) { .name = "weight", .size = 9 * d[DW_C], .range = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "y", .use = CHECK_OUT, .type = d[DW_TYPE], .size = n });
+}
+
+static void
+dw_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  k->dwconv3x3 (k->ctx, &(VigDwconv) { .batch = batch, .h = d[DW_H], .w = d[DW_W], .c = d[DW_C], .x = p[0],
+      .weight = p[1], .act = d[DW_ACT], .y = p[2], .type = d[DW_TYPE] });
+}
+
+static void
+dw_draw (int *d, GRand *random)
+{
+  d[DW_H] = any (random, 1, 20);
+  d[DW_W] = any (random, 1, 20);
+  d[DW_C] = any (random, 1, 100);
+  d[DW_ACT] = any (random, VIG_ACT_NONE, VIG_ACT_GELU);
+  d[DW_TYPE] = any_type (random);
+}
+
+static const int dw_shapes[][CHECK_DIMS] = {
+  { 14, 14, 192, VIG_ACT_SILU, VIG_TYPE_F32 }, { 14, 14, 192, VIG_ACT_SILU, VIG_TYPE_BF16 },
+  { 56, 56, 96, VIG_ACT_NONE, VIG_TYPE_F32 }, { 1, 1, 64, VIG_ACT_NONE, VIG_TYPE_F32 },
+  { 1, 17, 33, VIG_ACT_SILU, VIG_TYPE_F32 }, { 7, 1, 768, VIG_ACT_NONE, VIG_TYPE_BF16 },
+  { 2, 2, 384, VIG_ACT_GELU, VIG_TYPE_F32 },
+};
+
+/* ---- matmul: sums of k products of the given type, in fp32 in any order ---- */
+
+enum { MM_ROWS, MM_N, MM_K, MM_TYPE, MM_BIAS, MM_ACCUMULATE };
+
+static void
+mm_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  add (c, (CheckTensor) { .name = "weight", .size = (size_t) d[MM_N] * d[MM_K], .range = 1, .shared = true, .host = true });
+  add (c, (CheckTensor) { .name = "bias", .size = d[MM_N], .range = 1, .shared = true, .host = true });
+  add (c, (CheckTensor) { .name = "a", .type = d[MM_TYPE], .size = (size_t) d[MM_ROWS] * d[MM_K], .range = 2 });
+  add (c, (CheckTensor) { .name = "c", .use = d[MM_ACCUMULATE] ? CHECK_INOUT : CHECK_OUT,
+      .size = (size_t) d[MM_ROWS] * d[MM_N], .range = 2 });
+}
+
+static void *
+mm_open (VigKernels *k, const CheckCase *c, void *const p[])
+{
+  const int *d = c->d;
+  return k->matmul_create (k->ctx, &(VigMatmulDesc) { .n = d[MM_N], .k = d[MM_K], .type = d[MM_TYPE], .weight = p[0],
+      .bias = d[MM_BIAS] ? p[1] : NULL });
+}
+
+static void
+mm_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  k->matmul_run (k->ctx, state, &(VigMatmulRun) { .batch = batch, .rows = c->d[MM_ROWS], .a = p[2], .c = p[3],
+      .accumulate = c->d[MM_ACCUMULATE] });
+}
+
+static void
+mm_close (VigKernels *k, void *state)
+{
+  k->matmul_destroy (k->ctx, state);
+}
+
+static void
+mm_draw (int *d, GRand *random)
+{
+  d[MM_ROWS] = any (random, 1, 260);
+  d[MM_N] = any (random, 1, 200);
+  d[MM_K] = any (random, 1, 300);
+  d[MM_TYPE] = any_type (random);
+  d[MM_BIAS] = any (random, 0, 1);
+  d[MM_ACCUMULATE] = any (random, 0, 1);
+}
+
+static double
+mm_work (const CheckCase *c)
+{
+  return 2.0 * c->d[MM_ROWS] * c->d[MM_N] * c->d[MM_K];
+}
+
+static const int mm_shapes[][CHECK_DIMS] = {
+  { 196, 592, 192, VIG_TYPE_F32, 1 }, { 196, 1024, 192, VIG_TYPE_F32 }, { 196, 192, 512, VIG_TYPE_F32, 0, 1 },
+  { 196, 192, 192, VIG_TYPE_F32, 0, 1 }, { 196, 192, 864, VIG_TYPE_F32, 1 }, { 729, 96, 243, VIG_TYPE_F32, 1 },
+  { 1, 1000, 192, VIG_TYPE_F32, 1 },
+  { 196, 592, 192, VIG_TYPE_BF16, 1 }, { 196, 1024, 192, VIG_TYPE_BF16 }, { 196, 192, 512, VIG_TYPE_BF16, 0, 1 },
+  { 196, 192, 192, VIG_TYPE_BF16, 0, 1 }, { 196, 192, 864, VIG_TYPE_BF16, 1 }, { 729, 96, 243, VIG_TYPE_BF16, 1 },
+  { 1, 1000, 192, VIG_TYPE_BF16, 1 },
+  { 1, 7, 33, VIG_TYPE_F32 }, { 1, 7, 33, VIG_TYPE_BF16 }, { 17, 16, 384, VIG_TYPE_BF16 }, { 63, 1, 96, VIG_TYPE_F32, 1 },
+  { 197, 768, 100, VIG_TYPE_F32, 1, 1 }, { 197, 100, 77, VIG_TYPE_BF16, 1, 1 }, { 3136, 48, 96, VIG_TYPE_F32 },
+  { 49, 2752, 1024, VIG_TYPE_BF16, 0, 1 },
+};
+
+/* ---- log_decay: rank products, log1p (exp): near 0 the result is exp (-z) / 16, and must be right relatively ---- */
+
+enum { LD_ROWS, LD_RANK, LD_C, LD_GAP };
+
+static void
+ld_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  add (c, (CheckTensor) { .name = "low", .size = (size_t) d[LD_ROWS] * (d[LD_RANK] + d[LD_GAP]), .range = 2,
+      .outliers = true, .row = d[LD_RANK] + d[LD_GAP], .used = d[LD_RANK] });
+  add (c, (CheckTensor) { .name = "weight", .size = (size_t) d[LD_C] * d[LD_RANK], .range = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "bias", .size = d[LD_C], .range = 6, .shared = true });
+  add (c, (CheckTensor) { .name = "gk", .use = CHECK_OUT, .size = (size_t) d[LD_ROWS] * d[LD_C] });
+}
+
+static void
+ld_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  k->log_decay (k->ctx, &(VigLogDecay) { .rows = batch * d[LD_ROWS], .rank = d[LD_RANK], .c = d[LD_C], .low = p[0],
+      .low_row = d[LD_RANK] + d[LD_GAP], .weight = p[1], .bias = p[2], .gk = p[3] });
+}
+
+static void
+ld_draw (int *d, GRand *random)
+{
+  d[LD_ROWS] = any (random, 1, 200);
+  d[LD_RANK] = any (random, 0, 2) ? 16 : any (random, 1, 40);
+  d[LD_C] = any (random, 1, 200);
+  d[LD_GAP] = any (random, 0, 40);
+}
+
+static const int ld_shapes[][CHECK_DIMS] = {
+  { 196, 16, 192, 576 }, { 3136, 16, 96, 0 }, { 1, 16, 1024, 3 }, { 17, 1, 33, 1 },
+};
+
+/* ---- gla_bidir: at strong gates a handful of terms, at none L of them ---- */
+
+enum { GLA_L, GLA_H, GLA_DK, GLA_DV, GLA_GAP, GLA_DIRECTIONS /* 1 forward, 2 backward, 3 */, GLA_STATE /* 1 in, 2 out */,
+  GLA_GATES };
+
+/* Gates as a trained model has them, and every extreme. */
+enum { GATES_MIXED, GATES_NONE, GATES_STRONG, GATES_NEAR_1, GATES_ALTERNATING, GATES_RESET, GATES_KINDS };
+
+static void
+gates_fill (float *values, size_t n, const int *dims, GRand *random)
+{
+  const float strong = logf (1e-6f);
+  for (size_t i = 0; i < n; i++) {
+    double u = g_rand_double (random);
+    switch (dims[GLA_GATES]) {
+      case GATES_MIXED: values[i] = (float) -exp (-9 + 8.5 * u); break;
+      case GATES_NONE: values[i] = 0; break;
+      case GATES_STRONG: values[i] = strong; break;
+      case GATES_NEAR_1: values[i] = (float) (-3e-8 * u); break;
+      case GATES_ALTERNATING: values[i] = i & 1 ? 0 : strong; break;
+      default: values[i] = u < 0.02 ? -88 : u < 0.04 ? -200 : u < 0.05 ? -1e30f : -1e-3f; break;
+    }
+  }
+}
+
+static void
+gla_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  int hk = d[GLA_H] * d[GLA_DK], hv = d[GLA_H] * d[GLA_DV], row = 2 * hk + hv + d[GLA_GAP];
+  size_t state = (size_t) hk * d[GLA_DV];
+  add (c, (CheckTensor) { .name = "qkv", .size = (size_t) d[GLA_L] * row, .range = 2, .row = row, .used = 2 * hk + hv });
+  add (c, (CheckTensor) { .name = "gk", .size = (size_t) d[GLA_L] * 2 * hk, .fill = gates_fill });
+  add (c, (CheckTensor) { .name = "o", .use = CHECK_OUT, .size = (size_t) d[GLA_L] * hv });
+  if (d[GLA_STATE] & 1)
+    add (c, (CheckTensor) { .name = "state_fw", .size = state, .range = 2 });
+  if (d[GLA_STATE] & 1)
+    add (c, (CheckTensor) { .name = "state_bw", .size = state, .range = 2 });
+  if (d[GLA_STATE] & 2 && d[GLA_DIRECTIONS] & 1)
+    add (c, (CheckTensor) { .name = "end_fw", .use = CHECK_OUT, .size = state });
+  if (d[GLA_STATE] & 2 && d[GLA_DIRECTIONS] & 2)
+    add (c, (CheckTensor) { .name = "end_bw", .use = CHECK_OUT, .size = state });
+}
+
+static void *
+named (const CheckCase *c, void *const p[], const char *name)
+{
+  for (int i = 0; i < c->n_tensors; i++)
+    if (g_str_equal (c->t[i].name, name))
+      return p[i];
+  return NULL;
+}
+
+static void
+gla_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  int hk = d[GLA_H] * d[GLA_DK], hv = d[GLA_H] * d[GLA_DV];
+  const float *qkv = p[0], *gk = p[1];
+  k->gla_bidir (k->ctx, &(VigGlaBidir) { .batch = batch, .tokens = d[GLA_L], .heads = d[GLA_H], .dk = d[GLA_DK],
+      .dv = d[GLA_DV], .q = qkv, .k = qkv + hk, .v = qkv + 2 * hk, .row = 2 * hk + hv + d[GLA_GAP],
+      .gk_fw = d[GLA_DIRECTIONS] & 1 ? gk : NULL, .gk_bw = d[GLA_DIRECTIONS] & 2 ? gk + hk : NULL, .gk_row = 2 * hk,
+      .o = p[2], .scale = 0.25f / sqrtf ((float) d[GLA_DK]),
+      .state_fw = named (c, p, "state_fw"), .state_bw = named (c, p, "state_bw"),
+      .end_fw = named (c, p, "end_fw"), .end_bw = named (c, p, "end_bw") });
+}
+
+static void
+gla_draw (int *d, GRand *random)
+{
+  static const int dims[] = { 16, 32, 64, 1, 7, 24, 48 };
+  d[GLA_L] = any (random, 1, 70);
+  d[GLA_H] = any (random, 1, 5);
+  d[GLA_DK] = dims[any (random, 0, G_N_ELEMENTS (dims) - 1)];
+  d[GLA_DV] = dims[any (random, 0, G_N_ELEMENTS (dims) - 1)];
+  d[GLA_GAP] = any (random, 0, 20);
+  d[GLA_DIRECTIONS] = any (random, 1, 3);
+  d[GLA_STATE] = any (random, 0, 3);
+  d[GLA_GATES] = any (random, 0, GATES_KINDS - 1);
+}
+
+static double
+gla_work (const CheckCase *c)
+{
+  return (double) c->d[GLA_L] * c->d[GLA_H] * (c->d[GLA_DIRECTIONS] == 3 ? 2 : 1);
+}
+
+static const int gla_shapes[][CHECK_DIMS] = {
+  { 196, 3, 32, 64, 208, 3, 0, GATES_MIXED }, { 3136, 3, 16, 32, 0, 3, 0, GATES_MIXED },
+  { 1, 3, 32, 64, 0, 3, 3, GATES_MIXED }, { 17, 6, 32, 64, 0, 3, 3, GATES_RESET }, { 63, 2, 16, 32, 5, 3, 0, GATES_STRONG },
+  { 197, 12, 32, 64, 0, 3, 0, GATES_NONE }, { 197, 3, 32, 64, 0, 3, 3, GATES_ALTERNATING },
+  { 49, 24, 16, 32, 0, 3, 0, GATES_NEAR_1 }, { 197, 3, 32, 64, 1, 3, 3, GATES_RESET }, { 2, 1, 32, 64, 0, 1, 1, GATES_MIXED },
+  { 3, 1, 32, 64, 0, 2, 2, GATES_MIXED }, { 197, 2, 31, 67, 3, 3, 3, GATES_MIXED },
+};
+
+/* ---- gate_mix: two sums of dv squares, a sigmoid, an activation ---- */
+
+enum { GM_ROWS, GM_H, GM_DV, GM_GAP, GM_ACT, GM_TYPE };
+
+static void
+gm_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  int width = d[GM_H] * d[GM_DV];
+  size_t n = (size_t) d[GM_ROWS] * width;
+  add (c, (CheckTensor) { .name = "gate", .size = (size_t) d[GM_ROWS] * (width + d[GM_GAP]), .range = 4,
+      .outliers = true, .row = width + d[GM_GAP], .used = width });
+  add (c, (CheckTensor) { .name = "o", .size = n, .range = 10, .outliers = true });
+  add (c, (CheckTensor) { .name = "l", .type = d[GM_TYPE], .size = n, .range = 2 });
+  add (c, (CheckTensor) { .name = "g_norm", .size = d[GM_DV], .range = 1, .offset = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "l_norm", .size = d[GM_DV], .range = 1, .offset = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "m", .use = CHECK_OUT, .type = d[GM_TYPE], .size = n });
+}
+
+static void
+gm_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  k->gate_mix (k->ctx, &(VigGateMix) { .rows = batch * d[GM_ROWS], .heads = d[GM_H], .dv = d[GM_DV], .gate = p[0],
+      .gate_row = d[GM_H] * d[GM_DV] + d[GM_GAP], .o = p[1], .l = p[2], .g_norm = p[3], .l_norm = p[4], .eps = 1e-6f,
+      .act = d[GM_ACT], .m = p[5], .type = d[GM_TYPE] });
+}
+
+static void
+gm_draw (int *d, GRand *random)
+{
+  d[GM_ROWS] = any (random, 1, 60);
+  d[GM_H] = any (random, 1, 6);
+  d[GM_DV] = any (random, 0, 1) ? 64 : any (random, 1, 70);
+  d[GM_GAP] = any (random, 0, 20);
+  d[GM_ACT] = any (random, VIG_ACT_NONE, VIG_ACT_GELU);
+  d[GM_TYPE] = any_type (random);
+}
+
+static const int gm_shapes[][CHECK_DIMS] = {
+  { 196, 3, 64, 400, VIG_ACT_SILU, VIG_TYPE_F32 }, { 196, 3, 64, 400, VIG_ACT_SILU, VIG_TYPE_BF16 },
+  { 784, 6, 32, 0, VIG_ACT_NONE, VIG_TYPE_F32 }, { 1, 12, 64, 0, VIG_ACT_NONE, VIG_TYPE_F32 },
+};
+
+/* ---- swiglu: a sigmoid and two products ---- */
+
+enum { SG_ROWS, SG_WIDTH, SG_TYPE };
+
+static void
+sg_tensors (CheckCase *c)
+{
+  size_t n = (size_t) c->d[SG_ROWS] * c->d[SG_WIDTH];
+  add (c, (CheckTensor) { .name = "u", .size = 2 * n, .range = 4, .outliers = true });
+  add (c, (CheckTensor) { .name = "y", .use = CHECK_OUT, .type = c->d[SG_TYPE], .size = n });
+}
+
+static void
+sg_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  k->swiglu (k->ctx, &(VigSwiglu) { .rows = batch * c->d[SG_ROWS], .width = c->d[SG_WIDTH], .u = p[0], .y = p[1],
+      .type = c->d[SG_TYPE] });
+}
+
+static void
+sg_draw (int *d, GRand *random)
+{
+  d[SG_ROWS] = any (random, 1, 70);
+  d[SG_WIDTH] = any (random, 1, 200);
+  d[SG_TYPE] = any_type (random);
+}
+
+static const int sg_shapes[][CHECK_DIMS] = {
+  { 196, 512, VIG_TYPE_F32 }, { 196, 512, VIG_TYPE_BF16 }, { 17, 352, VIG_TYPE_F32 }, { 1, 2752, VIG_TYPE_BF16 },
+};
+
+/* ---- pool_mean: a sum of L values ---- */
+
+static void
+pool_tensors (CheckCase *c)
+{
+  add (c, (CheckTensor) { .name = "x", .size = (size_t) c->d[POS_TOKENS] * c->d[POS_C], .range = 2, .offset = 1 });
+  add (c, (CheckTensor) { .name = "y", .use = CHECK_OUT, .size = c->d[POS_C] });
+}
+
+static void
+pool_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  k->pool_mean (k->ctx, &(VigPoolMean) { .batch = batch, .tokens = c->d[POS_TOKENS], .c = c->d[POS_C], .x = p[0], .y = p[1] });
+}
+
+static const int pool_shapes[][CHECK_DIMS] = { { 196, 192 }, { 49, 768 }, { 1, 17 }, { 4096, 7 } };
+
+/* ---- softmax: exponentials and a sum of c values ---- */
+
+static void
+softmax_tensors (CheckCase *c)
+{
+  add (c, (CheckTensor) { .name = "x", .size = c->d[0], .range = 10, .outliers = true });
+  add (c, (CheckTensor) { .name = "y", .use = CHECK_OUT, .size = c->d[0] });
+}
+
+static void
+softmax_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  k->softmax (k->ctx, &(VigSoftmax) { .rows = batch, .c = c->d[0], .x = p[0], .y = p[1] });
+}
+
+static const int softmax_shapes[][CHECK_DIMS] = { { 1000 }, { 1 }, { 10 }, { 17 } };
+
+/* ---- the rows ---- */
+
+#define ROW(op, prefix, names) .name = #op, .slot = offsetof (VigKernels, op), .dims = names, \
+  .tensors = prefix##_tensors, .call = prefix##_call
+#define SHAPES(table, bench) .shapes = table, .n_shapes = G_N_ELEMENTS (table), .n_bench = bench
+
+const CheckOp check_ops[] = {
+  { ROW (im2col, im2col, "h w c kernel stride pad planar type"), .draw = im2col_draw, SHAPES (im2col_shapes, 4),
+    .tolerance = 0 },
+  { ROW (rmsnorm, norm, "rows c act type in_place"), .draw = norm_draw, SHAPES (norm_shapes, 3),
+    .rms_tolerance = 5e-7, .tolerance = 2e-6 },
+  { ROW (layernorm, norm, "rows c act type in_place"), .draw = norm_draw, SHAPES (norm_shapes, 4),
+    .rms_tolerance = 2e-6, .tolerance = 2e-6 },
+  { ROW (add_pos, pos, "tokens c"), .draw = rows_draw, SHAPES (pos_shapes, 1), .tolerance = 0 },
+  { ROW (dwconv3x3, dw, "h w c act type"), .draw = dw_draw, SHAPES (dw_shapes, 3),
+    .rms_tolerance = 1e-6, .tolerance = 2e-6 },
+  { ROW (matmul_run, mm, "rows n k type bias accumulate"), .draw = mm_draw, SHAPES (mm_shapes, 14),
+    .open = mm_open, .close = mm_close, .work = mm_work, .unit = 1e9, .unit_name = "GFLOP/s",
+    .rms_tolerance = 2e-5, .tolerance = 2e-6 },
+  { ROW (log_decay, ld, "rows rank c gap"), .draw = ld_draw, SHAPES (ld_shapes, 2),
+    /* an error of 1e-5 in z = 100 is one of 1e-5 in exp (-z), relatively */
+    .rms_tolerance = 1e-6, .tolerance = 3e-5 },
+  { ROW (gla_bidir, gla, "tokens heads dk dv gap directions state gates"), .draw = gla_draw, SHAPES (gla_shapes, 2),
+    .work = gla_work, .unit = 1e6, .unit_name = "Mstep/s", .rms_tolerance = 1e-5, .tolerance = 2e-6 },
+  { ROW (gate_mix, gm, "rows heads dv gap act type"), .draw = gm_draw, SHAPES (gm_shapes, 3),
+    .rms_tolerance = 1e-6, .tolerance = 2e-6 },
+  { ROW (swiglu, sg, "rows width type"), .draw = sg_draw, SHAPES (sg_shapes, 2),
+    .rms_tolerance = 1e-7, .tolerance = 2e-6 },
+  { ROW (pool_mean, pool, "tokens c"), .draw = rows_draw, SHAPES (pool_shapes, 1),
+    .rms_tolerance = 2e-6, .tolerance = 0 },
+  { ROW (softmax, softmax, "c"), .draw = rows_draw, SHAPES (softmax_shapes, 1),
+    /* x - max is rounded once: 400 * 2^-24 in the exponent */
+    .rms_tolerance = 1e-7, .tolerance = 3e-5 },
+};
+
+const int check_n_ops = G_N_ELEMENTS (check_ops);

@@ -180,6 +180,7 @@ test_picture (const char *caps_string, int class)
   gst_video_info_set_format (&from, GST_VIDEO_FORMAT_RGB, to.width, to.height);
   from.fps_n = to.fps_n;
   from.fps_d = to.fps_d;
+  from.interlace_mode = to.interlace_mode;
   GstBuffer *rgb = rgb_picture (class, &from);
   GstBuffer *buffer = gst_buffer_new_allocate (NULL, to.size, NULL);
   gst_buffer_memset (buffer, 0, 0, to.size);

@@ -622,8 +622,8 @@ check_caps (GstVigClassify *self, GstEvent *event)
 static gboolean
 flush_start (GstVigClassify *self, GstEvent *event)
 {
-  gboolean ok = gst_pad_push_event (self->srcpad, event);
   gst_vig_queue_set_flushing (&self->queue, TRUE);
+  gboolean ok = gst_pad_push_event (self->srcpad, event);
   gst_pad_pause_task (self->srcpad); /* waits until the frame in flight is out */
   return ok;
 }

@@ -52,7 +52,7 @@ static gboolean
 frame_must_wait (GstVigQueue *queue)
 {
   return queue->in_flight >= queue->max_in_flight
-      || (queue->flow != GST_FLOW_OK && !gst_queue_array_is_empty (queue->items));
+      || (queue->flow < GST_FLOW_OK && !gst_queue_array_is_empty (queue->items));
 }
 
 GstFlowReturn
@@ -62,7 +62,7 @@ gst_vig_queue_push_frame (GstVigQueue *queue, GstBuffer *buffer)
   while (!queue->flushing && frame_must_wait (queue))
     g_cond_wait (&queue->changed, &queue->lock);
   GstFlowReturn flow = queue->flushing ? GST_FLOW_FLUSHING : queue->flow;
-  if (flow == GST_FLOW_OK) {
+  if (flow >= GST_FLOW_OK) {
     queue->in_flight++;
     gst_queue_array_push_tail (queue->items, buffer);
     g_cond_broadcast (&queue->changed);

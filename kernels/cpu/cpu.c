@@ -99,6 +99,7 @@ vig_kernels_cpu_open (int threads, unsigned mask)
 #if defined __x86_64__
   self->name = "avx2";
   vig_cpu_use_avx2 (self);
+  vig_cpu_use_preprocess (self);
   if (isa & VIG_CPU_AVX512) {
     self->name = "avx512";
     vig_cpu_use_avx512 (self);

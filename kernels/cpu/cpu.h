@@ -41,6 +41,9 @@ vig_cpu_cut (int n, int pieces, int i)
 void vig_cpu_use_avx2 (VigKernels *k);
 void vig_cpu_use_avx512 (VigKernels *k);
 
+/* Preprocessing, which has one variant, for AVX2. */
+void vig_cpu_use_preprocess (VigKernels *k);
+
 /* Matrix products through oneDNN. */
 bool vig_cpu_use_dnnl (VigKernels *k); /* false: no memory */
 void vig_cpu_dnnl_close (VigCpu *cpu);

@@ -546,6 +546,7 @@ send_event (GstVigClassify *self, GstEvent *event)
       break;
   }
   gst_pad_push_event (self->srcpad, event);
+  gst_vig_queue_event_done (&self->queue);
 }
 
 /* Memory goes through untouched, so what downstream can take is what upstream may send; only that we hold some. */

@@ -52,7 +52,7 @@ static gboolean
 frame_must_wait (GstVigQueue *queue)
 {
   return queue->in_flight >= queue->max_in_flight
-      || (queue->flow < GST_FLOW_OK && !gst_queue_array_is_empty (queue->items));
+      || (queue->flow < GST_FLOW_OK && (queue->busy || !gst_queue_array_is_empty (queue->items)));
 }
 
 GstFlowReturn
@@ -120,6 +120,7 @@ gst_vig_queue_pop (GstVigQueue *queue)
   GstMiniObject *item = queue->flushing ? NULL : gst_queue_array_pop_head (queue->items);
   if (item && item == GST_MINI_OBJECT_CAST (queue->asked))
     queue->asked_taken = TRUE;
+  queue->busy = item != NULL;
   g_cond_broadcast (&queue->changed);
   g_mutex_unlock (&queue->lock);
   return item;
@@ -129,6 +130,7 @@ void
 gst_vig_queue_frame_done (GstVigQueue *queue, GstFlowReturn flow)
 {
   g_mutex_lock (&queue->lock);
+  queue->busy = FALSE;
   queue->in_flight--;
   queue->flow = flow;
   queue->flow_told = FALSE;
@@ -137,9 +139,19 @@ gst_vig_queue_frame_done (GstVigQueue *queue, GstFlowReturn flow)
 }
 
 void
+gst_vig_queue_event_done (GstVigQueue *queue)
+{
+  g_mutex_lock (&queue->lock);
+  queue->busy = FALSE;
+  g_cond_broadcast (&queue->changed);
+  g_mutex_unlock (&queue->lock);
+}
+
+void
 gst_vig_queue_query_done (GstVigQueue *queue, gboolean answer)
 {
   g_mutex_lock (&queue->lock);
+  queue->busy = FALSE;
   queue->answer = answer;
   queue->asked_done = TRUE;
   g_cond_broadcast (&queue->changed);

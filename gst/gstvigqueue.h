@@ -22,6 +22,7 @@ typedef struct {
   GCond changed;
   GstQueueArray *items;   /* GstMiniObject: GstBuffer, GstEvent, GstQuery */
   guint in_flight, max_in_flight;
+  gboolean busy;          /* with an item that was taken out */
   gboolean flushing;
   GstFlowReturn flow;     /* of the last frame */
   gboolean flow_told;     /* @flow has been returned to upstream */
@@ -47,7 +48,9 @@ gboolean gst_vig_queue_ask (GstVigQueue *queue, GstQuery *query);
 /* Waits for the next item. A query stays the asker's and must be answered. NULL: flushing. */
 GstMiniObject *gst_vig_queue_pop (GstVigQueue *queue) G_GNUC_WARN_UNUSED_RESULT;
 
+/* What was taken out has been dealt with; @flow and @answer are what downstream said to it. */
 void gst_vig_queue_frame_done (GstVigQueue *queue, GstFlowReturn flow);
+void gst_vig_queue_event_done (GstVigQueue *queue);
 void gst_vig_queue_query_done (GstVigQueue *queue, gboolean answer);
 
 GstFlowReturn gst_vig_queue_get_flow (GstVigQueue *queue, gboolean *told);

@@ -31,8 +31,7 @@ to_uint (const VigJson *value, const char *key, guint min, guint max, guint *out
     *out = (guint) n;
     return TRUE;
   }
-  g_autofree char *found = value->type == VIG_JSON_NUMBER ? g_strdup_printf ("%.17g", value->number)
-      : g_strdup (vig_json_type_name (value->type));
+  g_autofree char *found = vig_json_describe (value);
   g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: %s: expected a whole number from %u to %u, found %s", what, key,
       min, max, found);
   return FALSE;
@@ -52,8 +51,7 @@ get_list (const VigJson *object, const char *key, guint max, guint n, guint *out
   if (!value)
     return FALSE;
   if (value->type != VIG_JSON_ARRAY || value->n_children != n) {
-    g_autofree char *found = value->type == VIG_JSON_ARRAY ? g_strdup_printf ("%u", value->n_children)
-        : g_strdup (vig_json_type_name (value->type));
+    g_autofree char *found = vig_json_describe (value);
     g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: %s: expected a list of %u numbers (as many as dims), found %s",
         what, key, n, found);
     return FALSE;
@@ -71,8 +69,8 @@ get_boolean (const VigJson *object, const char *key, gboolean *out, const char *
   if (!value)
     return FALSE;
   if (value->type != VIG_JSON_BOOLEAN) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: %s: expected true or false, found %s", what, key,
-        vig_json_type_name (value->type));
+    g_autofree char *found = vig_json_describe (value);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: %s: expected true or false, found %s", what, key, found);
     return FALSE;
   }
   *out = value->boolean;
@@ -119,8 +117,9 @@ read_hierarchical (VigConfig *c, const VigJson *json, const char *what, GError *
   if (!dims)
     return FALSE;
   if (dims->type != VIG_JSON_ARRAY || dims->n_children < 1 || dims->n_children > VIG_MAX_STAGES) {
+    g_autofree char *found = vig_json_describe (dims);
     g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: dims: expected a list of 1 to %d numbers, found %s", what,
-        VIG_MAX_STAGES, dims->type == VIG_JSON_ARRAY ? "another length" : vig_json_type_name (dims->type));
+        VIG_MAX_STAGES, found);
     return FALSE;
   }
   c->n_stages = dims->n_children;
@@ -142,16 +141,16 @@ vig_config_parse (VigConfig *config, const char *text, const char *what, char **
   if (!json)
     return FALSE;
   if (json->type != VIG_JSON_OBJECT) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected an object, found %s", what,
-        vig_json_type_name (json->type));
+    g_autofree char *found = vig_json_describe (json);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected an object, found %s", what, found);
     return FALSE;
   }
   if (!(family = get (json, "family", what, error)))
     return FALSE;
   config->hierarchical = g_strcmp0 (family->string, "vig_h") == 0;
   if (!config->hierarchical && g_strcmp0 (family->string, "vig") != 0) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: family: expected \"vig\" or \"vig_h\", found %s", what,
-        family->string ? family->string : vig_json_type_name (family->type));
+    g_autofree char *found = vig_json_describe (family);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: family: expected \"vig\" or \"vig_h\", found %s", what, found);
     return FALSE;
   }
   if (!(config->hierarchical ? read_hierarchical : read_plain) (config, json, what, error)
@@ -168,8 +167,8 @@ vig_config_parse (VigConfig *config, const char *text, const char *what, char **
     }
   own_name = vig_json_get (json, "name");
   if (own_name && own_name->type != VIG_JSON_STRING) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: name: expected a string, found %s", what,
-        vig_json_type_name (own_name->type));
+    g_autofree char *found = vig_json_describe (own_name);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: name: expected a string, found %s", what, found);
     return FALSE;
   }
   *name = own_name ? g_strdup (own_name->string) : NULL;

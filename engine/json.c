@@ -13,11 +13,29 @@ typedef struct {
   GError **error;
 } Reader;
 
-const char *
-vig_json_type_name (VigJsonType type)
+/* Whether it can stand in a message as it is. */
+static gboolean
+is_presentable (const char *string, gsize max)
 {
-  static const char *const names[] = { "null", "a boolean", "a number", "a string", "an array", "an object" };
-  return names[type];
+  for (const char *c = string; *c; c++)
+    if ((gsize) (c - string) >= max || g_ascii_iscntrl (*c))
+      return FALSE;
+  return TRUE;
+}
+
+char *
+vig_json_describe (const VigJson *json)
+{
+  if (!json)
+    return g_strdup ("none");
+  switch (json->type) {
+    case VIG_JSON_NULL: return g_strdup ("null");
+    case VIG_JSON_BOOLEAN: return g_strdup (json->boolean ? "true" : "false");
+    case VIG_JSON_NUMBER: return g_strdup_printf ("%.17g", json->number);
+    case VIG_JSON_ARRAY: return g_strdup_printf ("an array of %u", json->n_children);
+    case VIG_JSON_OBJECT: return g_strdup ("an object");
+    default: return is_presentable (json->string, 64) ? g_strdup_printf ("\"%s\"", json->string) : g_strdup ("a string");
+  }
 }
 
 void
@@ -69,15 +87,16 @@ vig_json_append_string (GString *out, const char *string)
 static gboolean
 fail (Reader *r, const char *expected)
 {
-  gsize at = (gsize) (r->at - r->start);
+  g_autofree char *found = NULL;
+
   if (r->at == r->end)
-    g_set_error (r->error, VIG_ERROR, VIG_ERROR_MODEL, "%s: broken JSON at byte %" G_GSIZE_FORMAT
-        ": expected %s, found the end", r->what, at, expected);
-  else
-    g_set_error (r->error, VIG_ERROR, VIG_ERROR_MODEL, "%s: broken JSON at byte %" G_GSIZE_FORMAT
-        ": expected %s, found '%.*s'", r->what, at, expected,
-        (int) (g_utf8_find_next_char (r->at, r->end) ? g_utf8_find_next_char (r->at, r->end) - r->at : r->end - r->at),
-        r->at);
+    found = g_strdup ("the end");
+  else if (g_ascii_iscntrl (*r->at))
+    found = g_strdup_printf ("the byte 0x%02x", (guchar) *r->at);
+  else /* valid UTF-8: a whole character */
+    found = g_strdup_printf ("'%.*s'", (int) (g_utf8_next_char (r->at) - r->at), r->at);
+  g_set_error (r->error, VIG_ERROR, VIG_ERROR_MODEL, "%s: broken JSON at byte %" G_GSIZE_FORMAT ": expected %s, found %s",
+      r->what, (gsize) (r->at - r->start), expected, found);
   return FALSE;
 }
 
@@ -248,6 +267,8 @@ read_children (Reader *r, VigJson *json)
         return fail (r, "a name in quotes");
       if (!(child->name = read_string (r)))
         return FALSE;
+      if (!is_presentable (child->name, VIG_JSON_MAX_NAME))
+        return fail (r, "a name of at most " G_STRINGIFY (VIG_JSON_MAX_NAME) " printable bytes before this");
       if (!g_hash_table_add (names, child->name)) {
         g_set_error (r->error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected every name once, found \"%s\" twice",
             r->what, child->name);

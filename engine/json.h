@@ -2,7 +2,7 @@
 /*
  * A strict JSON reader (RFC 8259) for bytes nobody vouches for. Duplicate names, invalid UTF-8, lone surrogates, NUL
  * characters and numbers that are not finite are errors, so that two readers of one file never see two different models;
- * depth and number of values are bounded, and with them stack and memory.
+ * depth, number of values and names are bounded, and with them stack, memory and messages.
  */
 #ifndef VIG_JSON_H
 #define VIG_JSON_H
@@ -11,6 +11,7 @@
 
 #define VIG_JSON_MAX_DEPTH 16
 #define VIG_JSON_MAX_VALUES 1000000
+#define VIG_JSON_MAX_NAME 256 /* bytes of a member's name */
 
 typedef enum {
   VIG_JSON_NULL, VIG_JSON_BOOLEAN, VIG_JSON_NUMBER, VIG_JSON_STRING, VIG_JSON_ARRAY, VIG_JSON_OBJECT
@@ -36,7 +37,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (VigJson, vig_json_free)
 /* The member @name of an object, or NULL. */
 const VigJson *vig_json_get (const VigJson *object, const char *name);
 
-const char *vig_json_type_name (VigJsonType type); /* "a number", … for messages */
+/* What @json (NULL: nothing) is, for messages: "none", "an array of 3", "-4", "\"crop\"", …; one line, to be freed. */
+char *vig_json_describe (const VigJson *json);
 
 /* TRUE if @json is a whole number of 0 … @max (at most 2^53). */
 gboolean vig_json_to_uint (const VigJson *json, guint64 max, guint64 *value);

@@ -93,8 +93,8 @@ read_labels (VigModel *model, const char *text, const char *file, GError **error
   if (!json)
     return FALSE;
   if (json->type != VIG_JSON_ARRAY) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected an array, found %s", what,
-        vig_json_type_name (json->type));
+    g_autofree char *found = vig_json_describe (json);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected an array, found %s", what, found);
     return FALSE;
   }
   if (json->n_children != model->config.n_classes) {
@@ -104,8 +104,8 @@ read_labels (VigModel *model, const char *text, const char *file, GError **error
   }
   for (const VigJson *c = json->first; c; c = c->next, i++) {
     if (c->type != VIG_JSON_STRING) {
-      g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected a string at index %u, found %s", what, i,
-          vig_json_type_name (c->type));
+      g_autofree char *found = vig_json_describe (c);
+      g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected a string at index %u, found %s", what, i, found);
       return FALSE;
     }
     g_free (model->labels[i]);
@@ -117,10 +117,7 @@ read_labels (VigModel *model, const char *text, const char *file, GError **error
 static gboolean
 bad_preprocess (const VigJson *json, const char *what, const char *expected, GError **error)
 {
-  g_autofree char *found = json->type == VIG_JSON_NUMBER ? g_strdup_printf ("%.17g", json->number)
-      : json->type == VIG_JSON_STRING ? g_strdup_printf ("\"%s\"", json->string)
-      : json->type == VIG_JSON_ARRAY ? g_strdup_printf ("an array of %u", json->n_children)
-      : g_strdup (vig_json_type_name (json->type));
+  g_autofree char *found = vig_json_describe (json);
   g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: %s: expected %s, found %s", what, json->name, expected, found);
   return FALSE;
 }
@@ -150,8 +147,8 @@ read_preprocess (VigModel *model, const char *text, const char *file, GError **e
   if (!json)
     return FALSE;
   if (json->type != VIG_JSON_OBJECT) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected an object, found %s", what,
-        vig_json_type_name (json->type));
+    g_autofree char *found = vig_json_describe (json);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected an object, found %s", what, found);
     return FALSE;
   }
   for (const VigJson *c = json->first; c; c = c->next) {

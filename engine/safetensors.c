@@ -68,14 +68,15 @@ static gboolean
 read_metadata (VigSafetensors *file, const VigJson *json, const char *name, GError **error)
 {
   if (json->type != VIG_JSON_OBJECT) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: __metadata__: expected an object, found %s", name,
-        vig_json_type_name (json->type));
+    g_autofree char *found = vig_json_describe (json);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: __metadata__: expected an object, found %s", name, found);
     return FALSE;
   }
   for (const VigJson *m = json->first; m; m = m->next) {
     if (m->type != VIG_JSON_STRING) {
+      g_autofree char *found = vig_json_describe (m);
       g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: __metadata__ \"%s\": expected a string, found %s", name,
-          m->name, vig_json_type_name (m->type));
+          m->name, found);
       return FALSE;
     }
     g_hash_table_insert (file->metadata, m->name, m->string);
@@ -92,8 +93,9 @@ read_dtype (VigTensor *t, const VigJson *json, const char *name, GError **error)
         t->dtype = (VigDtype) i;
         return TRUE;
       }
+  g_autofree char *found = vig_json_describe (json);
   g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: tensor %s: expected dtype F32, F16 or BF16, found %s", name,
-      t->name, !json ? "none" : json->type == VIG_JSON_STRING ? json->string : vig_json_type_name (json->type));
+      t->name, found);
   return FALSE;
 }
 
@@ -101,17 +103,18 @@ static gboolean
 read_shape (VigTensor *t, const VigJson *json, const char *name, GError **error)
 {
   if (!json || json->type != VIG_JSON_ARRAY || json->n_children > VIG_SAFETENSORS_MAX_RANK) {
+    g_autofree char *found = vig_json_describe (json);
     g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: tensor %s: expected a shape of at most %d numbers, found %s",
-        name, t->name, VIG_SAFETENSORS_MAX_RANK, !json ? "none" : json->type == VIG_JSON_ARRAY ? "more" :
-        vig_json_type_name (json->type));
+        name, t->name, VIG_SAFETENSORS_MAX_RANK, found);
     return FALSE;
   }
   t->count = 1;
   for (const VigJson *c = json->first; c; c = c->next) {
     guint64 n;
     if (!vig_json_to_uint (c, G_MAXINT32, &n) || !g_size_checked_mul (&t->count, t->count, n)) {
+      g_autofree char *found = vig_json_describe (c);
       g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: tensor %s: expected a shape of whole numbers whose product "
-          "is a size in memory, found something else at index %u", name, t->name, t->rank);
+          "is a size in memory, found %s at index %u", name, t->name, found, t->rank);
       return FALSE;
     }
     t->shape[t->rank++] = n;
@@ -129,8 +132,9 @@ read_offsets (VigTensor *t, const VigJson *json, const guint8 *data, gsize data_
   if (!json || json->type != VIG_JSON_ARRAY || json->n_children != 2
       || !vig_json_to_uint (json->first, G_MAXUINT64, &begin)
       || !vig_json_to_uint (json->first->next, G_MAXUINT64, &end)) {
+    g_autofree char *found = vig_json_describe (json);
     g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: tensor %s: expected data_offsets of two whole numbers, found "
-        "%s", name, t->name, json ? "something else" : "none");
+        "%s", name, t->name, found);
     return FALSE;
   }
   if (begin > end || end > data_size) {
@@ -208,8 +212,8 @@ vig_safetensors_parse (const guint8 *data, gsize size, const char *name, GError 
   if (!(file->header = vig_json_parse ((const char *) data + 8, header_size, what, error)))
     return NULL;
   if (file->header->type != VIG_JSON_OBJECT) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected an object, found %s", what,
-        vig_json_type_name (file->header->type));
+    g_autofree char *found = vig_json_describe (file->header);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected an object, found %s", what, found);
     return NULL;
   }
   const guint8 *body = data + 8 + header_size;
@@ -222,8 +226,9 @@ vig_safetensors_parse (const guint8 *data, gsize size, const char *name, GError 
       continue;
     }
     if (entry->type != VIG_JSON_OBJECT) {
+      g_autofree char *found = vig_json_describe (entry);
       g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: tensor %s: expected an object, found %s", name,
-          entry->name, vig_json_type_name (entry->type));
+          entry->name, found);
       return NULL;
     }
     if (!read_dtype (&t, vig_json_get (entry, "dtype"), name, error)

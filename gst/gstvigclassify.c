@@ -744,6 +744,7 @@ src_activate_mode (GstPad *pad, GstObject *parent, GstPadMode mode, gboolean act
 static void
 reset_stream (GstVigClassify *self)
 {
+  gst_vig_queue_empty (&self->queue);
   end_result (self);
   self->announced = NOTHING_YET;
   self->have_info = FALSE;

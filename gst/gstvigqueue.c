@@ -13,14 +13,28 @@ gst_vig_queue_init (GstVigQueue *queue, guint max_in_flight)
   queue->items = gst_queue_array_new (MAX_ITEMS);
 }
 
-static void
-drop_items (GstVigQueue *queue)
+/* What describes the stream outlives a flush: nobody would send it again. */
+static gboolean
+survives_flush (GstMiniObject *item)
 {
-  GstMiniObject *item;
-  while ((item = gst_queue_array_pop_head (queue->items))) {
+  if (!GST_IS_EVENT (item) || !GST_EVENT_IS_STICKY (item))
+    return FALSE;
+  GstEventType type = GST_EVENT_TYPE (item);
+  return type != GST_EVENT_SEGMENT && type != GST_EVENT_EOS;
+}
+
+static void
+drop_items (GstVigQueue *queue, gboolean all)
+{
+  for (guint n = gst_queue_array_get_length (queue->items); n > 0; n--) {
+    GstMiniObject *item = gst_queue_array_pop_head (queue->items);
+    if (!all && survives_flush (item)) {
+      gst_queue_array_push_tail (queue->items, item);
+      continue;
+    }
     if (GST_IS_BUFFER (item))
       queue->in_flight--;
-    if (!GST_IS_QUERY (item))
+    if (!GST_IS_QUERY (item)) /* which is the asker's */
       gst_mini_object_unref (item);
   }
 }
@@ -28,7 +42,7 @@ drop_items (GstVigQueue *queue)
 void
 gst_vig_queue_clear (GstVigQueue *queue)
 {
-  drop_items (queue);
+  drop_items (queue, TRUE);
   gst_queue_array_free (queue->items);
   g_cond_clear (&queue->changed);
   g_mutex_clear (&queue->lock);
@@ -39,10 +53,18 @@ gst_vig_queue_set_flushing (GstVigQueue *queue, gboolean flushing)
 {
   g_mutex_lock (&queue->lock);
   queue->flushing = flushing;
-  drop_items (queue);
+  drop_items (queue, FALSE);
   queue->flow = GST_FLOW_OK;
   queue->flow_told = FALSE;
   g_cond_broadcast (&queue->changed);
+  g_mutex_unlock (&queue->lock);
+}
+
+void
+gst_vig_queue_empty (GstVigQueue *queue)
+{
+  g_mutex_lock (&queue->lock);
+  drop_items (queue, TRUE);
   g_mutex_unlock (&queue->lock);
 }
 

@@ -33,8 +33,12 @@ typedef struct {
 void gst_vig_queue_init (GstVigQueue *queue, guint max_in_flight); /* flushing at first */
 void gst_vig_queue_clear (GstVigQueue *queue);
 
-/* Flushing: nothing goes in, waiting callers come back at once, what is in the queue is dropped. */
+/* Flushing: nothing goes in, waiting callers come back at once, what is in the queue is dropped, but for the sticky
+ * events that a flush leaves valid. */
 void gst_vig_queue_set_flushing (GstVigQueue *queue, gboolean flushing);
+
+/* Drops these too: the stream is over. */
+void gst_vig_queue_empty (GstVigQueue *queue);
 
 /* Waits for a place. Takes @buffer in any case. Returns GST_FLOW_FLUSHING, or what downstream answered last. */
 GstFlowReturn gst_vig_queue_push_frame (GstVigQueue *queue, GstBuffer *buffer);

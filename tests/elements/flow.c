@@ -264,6 +264,30 @@ test_flush_with_a_frame_in_flight (void)
   gate_free (gate);
 }
 
+/* What describes the stream and is still on its way when a flush comes is not lost with the frames. */
+static void
+test_flush_spares_sticky_events (void)
+{
+  GstHarness *h = test_harness (CAPS, NULL);
+  Gate *gate = gate_new (h);
+  gate_set_closed (gate, TRUE);
+  push (h, 0);
+  gate_wait_for_frame (gate);
+  gst_harness_push_event (h, gst_event_new_tag (gst_tag_list_new (GST_TAG_IMAGE_ORIENTATION, "rotate-180", NULL)));
+  gst_harness_set_src_caps_str (h, OTHER_CAPS);
+  flush (h);
+  g_assert_cmpint (gst_harness_push (h, test_frame (OTHER_CAPS, TINY_LEFT, 1)), ==, GST_FLOW_OK);
+  gate_wait_for (gate, "frame1");
+  g_assert_nonnull (strstr (gate->seen->str, "tag caps "));
+  GstBuffer *last = NULL, *next;
+  while ((next = gst_harness_try_pull (h)))
+    gst_buffer_replace (&last, next), gst_buffer_unref (next);
+  g_assert_cmpstr (test_label (last), ==, tiny_labels[TINY_RIGHT]);
+  gst_buffer_unref (last);
+  test_harness_free (h);
+  gate_free (gate);
+}
+
 /* At any moment. */
 static void
 test_flush_storm (void)
@@ -561,6 +585,7 @@ main (int argc, char **argv)
   g_test_add_func ("/flow/one-in-flight", test_one_in_flight);
   g_test_add_func ("/flow/caps-change", test_caps_change);
   g_test_add_func ("/flow/flush-with-a-frame-in-flight", test_flush_with_a_frame_in_flight);
+  g_test_add_func ("/flow/flush-spares-sticky-events", test_flush_spares_sticky_events);
   g_test_add_func ("/flow/flush-storm", test_flush_storm);
   g_test_add_func ("/flow/eos-drains", test_eos_drains);
   g_test_add_func ("/flow/returns", test_flow_returns);

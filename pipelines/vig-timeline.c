@@ -448,7 +448,7 @@ parse_options (App *app, int *argc, char ***argv)
     { "top-k", 'k', 0, G_OPTION_ARG_INT, &app->top_k, "Write the K best labels of every frame (1)", "K" },
     { "smooth", 's', 0, G_OPTION_ARG_DOUBLE, &app->smooth, "Leave shorter spans out of the timeline (0.5)", "SECONDS" },
     { "truth", 't', 0, G_OPTION_ARG_FILENAME, &app->truth, "Compare with this timeline (JSON), second by second", "FILE" },
-    { NULL }
+    G_OPTION_ENTRY_NULL
   };
   g_autoptr (GError) error = NULL;
   g_autoptr (GOptionContext) context = g_option_context_new ("FILE|URI");

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Real pipelines, watched by GStreamer's leaks tracer: after each one nothing of it may be left. */
+#include <gst/app/app.h>
+
+#include "common.h"
+
+#define SOURCE "videotestsrc num-buffers=40 pattern=red ! video/x-raw,width=64,height=48,framerate=25/1 ! "
+#define VIG "vigclassify threads=1 model-file="
+
+static GstElement *
+launch (const char *format, ...)
+{
+  va_list args;
+  va_start (args, format);
+  g_autofree char *description = g_strdup_vprintf (format, args);
+  va_end (args);
+  g_autoptr (GError) error = NULL;
+  GstElement *pipeline = gst_parse_launch (description, &error);
+  g_assert_no_error (error);
+  return pipeline;
+}
+
+/* Waits for the end or an error, and expects the one. */
+static void
+expect_end (GstElement *pipeline, GstMessageType expected)
+{
+  g_autoptr (GstBus) bus = gst_element_get_bus (pipeline);
+  g_autoptr (GstMessage) message = gst_bus_timed_pop_filtered (bus, 60 * GST_SECOND,
+      GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+  g_assert_nonnull (message);
+  if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR && expected != GST_MESSAGE_ERROR) {
+    g_autoptr (GError) error = NULL;
+    g_autofree char *debug = NULL;
+    gst_message_parse_error (message, &error, &debug);
+    g_error ("%s: %s (%s)", GST_MESSAGE_SRC_NAME (message), error->message, debug);
+  }
+  g_assert_cmpint (GST_MESSAGE_TYPE (message), ==, expected);
+}
+
+static void
+close_pipeline (GstElement *pipeline)
+{
+  gst_element_set_state (pipeline, GST_STATE_NULL);
+  gst_object_unref (pipeline);
+}
+
+/* What is alive. The tracer gives references away that are not its own, so the structure is kept and never freed. */
+static const GValue *
+live_objects (void)
+{
+  static GPtrArray *kept;
+  if (!kept)
+    kept = g_ptr_array_new ();
+  g_autolist (GstTracer) tracers = gst_tracing_get_active_tracers ();
+  g_assert_cmpuint (g_list_length (tracers), ==, 1);
+  GstStructure *info = NULL;
+  g_signal_emit_by_name (tracers->data, "get-live-objects", &info);
+  g_assert_nonnull (info);
+  g_ptr_array_add (kept, info);
+  return gst_structure_get_value (info, "live-objects-list");
+}
+
+/* Fails with the list of what is alive. Threads that have just been stopped hold their task for a moment more. */
+static void
+expect_no_leaks (void)
+{
+  const GValue *list = live_objects ();
+  for (int i = 0; i < 100 && gst_value_list_get_size (list) > 0; i++) {
+    g_usleep (20000);
+    list = live_objects ();
+  }
+  for (guint i = 0; i < gst_value_list_get_size (list); i++) {
+    g_autofree char *s = gst_structure_to_string (gst_value_get_structure (gst_value_list_get_value (list, i)));
+    g_test_message ("alive: %s", s);
+  }
+  g_assert_cmpuint (gst_value_list_get_size (list), ==, 0);
+}
+
+/* The tracer does see what is left. */
+static void
+test_a_leak_shows (void)
+{
+  GstPad *left = gst_object_ref_sink (gst_pad_new (NULL, GST_PAD_SRC));
+  g_assert_cmpuint (gst_value_list_get_size (live_objects ()), ==, 1);
+  gst_object_unref (left);
+  expect_no_leaks ();
+}
+
+static void
+test_to_the_end (void)
+{
+  GstElement *pipeline = launch (SOURCE VIG "%s name=v ! fakesink", test_model ());
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  expect_end (pipeline, GST_MESSAGE_EOS);
+  GstElement *v = gst_bin_get_by_name (GST_BIN (pipeline), "v");
+  g_assert_cmpuint (test_stat (v, "classified"), ==, 40);
+  g_assert_cmpuint (test_stat (v, "copies"), ==, 0);
+  gst_object_unref (v);
+  close_pipeline (pipeline);
+  expect_no_leaks ();
+}
+
+/* Both branches get every frame, unchanged; only one has results, and no memory is copied. */
+static void
+test_tee (void)
+{
+  GstElement *pipeline = launch (SOURCE "tee name=t ! queue ! " VIG "%s name=v ! appsink name=a sync=false "
+      "t. ! queue ! appsink name=b sync=false", test_model ());
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  GstElement *a = gst_bin_get_by_name (GST_BIN (pipeline), "a"), *b = gst_bin_get_by_name (GST_BIN (pipeline), "b");
+  for (int i = 0; i < 40; i++) {
+    g_autoptr (GstSample) with = gst_app_sink_pull_sample (GST_APP_SINK (a));
+    g_autoptr (GstSample) without = gst_app_sink_pull_sample (GST_APP_SINK (b));
+    g_assert_nonnull (with);
+    g_assert_nonnull (without);
+    GstBuffer *x = gst_sample_get_buffer (with), *y = gst_sample_get_buffer (without);
+    g_assert_cmpuint (GST_BUFFER_PTS (x), ==, GST_BUFFER_PTS (y));
+    g_assert_true (gst_buffer_peek_memory (x, 0) == gst_buffer_peek_memory (y, 0));
+    g_assert_cmpstr (test_label (x), ==, "red");
+    g_assert_cmpuint (test_n_results (y), ==, 0);
+  }
+  expect_end (pipeline, GST_MESSAGE_EOS);
+  GstElement *v = gst_bin_get_by_name (GST_BIN (pipeline), "v");
+  g_assert_cmpuint (test_stat (v, "copies"), ==, 0);
+  gst_object_unref (v);
+  gst_object_unref (a);
+  gst_object_unref (b);
+  close_pipeline (pipeline);
+  expect_no_leaks ();
+}
+
+static void
+test_seeks (void)
+{
+  GstElement *pipeline = launch ("videotestsrc num-buffers=2000 ! video/x-raw,width=64,height=48 ! " VIG
+      "%s ! fakesink sync=true", test_model ());
+  gst_element_set_state (pipeline, GST_STATE_PAUSED);
+  for (int i = 0; i < 20; i++) {
+    g_assert_cmpint (gst_element_get_state (pipeline, NULL, NULL, 20 * GST_SECOND), ==, GST_STATE_CHANGE_SUCCESS);
+    if (i == 10)
+      gst_element_set_state (pipeline, GST_STATE_PLAYING);
+    g_assert_true (gst_element_seek_simple (pipeline, GST_FORMAT_TIME, GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE,
+            (i * 7 % 20) * GST_SECOND));
+    g_usleep (g_test_rand_int_range (0, 20000));
+  }
+  close_pipeline (pipeline);
+  expect_no_leaks ();
+}
+
+static void
+test_state_cycles (void)
+{
+  GstElement *pipeline = launch ("videotestsrc ! video/x-raw,width=64,height=48 ! " VIG "%s ! queue ! " VIG
+      "%s interval=3 ! fakesink sync=false", test_model (), test_model ());
+  const GstState states[] = { GST_STATE_PAUSED, GST_STATE_PLAYING, GST_STATE_READY, GST_STATE_PLAYING, GST_STATE_NULL,
+    GST_STATE_PLAYING, GST_STATE_PAUSED, GST_STATE_READY, GST_STATE_PAUSED, GST_STATE_NULL };
+  for (int round = 0; round < 6; round++)
+    for (guint i = 0; i < G_N_ELEMENTS (states); i++) {
+      g_assert_cmpint (gst_element_set_state (pipeline, states[i]), !=, GST_STATE_CHANGE_FAILURE);
+      if (round % 2) /* odd rounds wait, even ones do not */
+        g_assert_cmpint (gst_element_get_state (pipeline, NULL, NULL, 20 * GST_SECOND), ==, GST_STATE_CHANGE_SUCCESS);
+      else
+        g_usleep (g_test_rand_int_range (0, 5000));
+    }
+  close_pipeline (pipeline);
+  expect_no_leaks ();
+}
+
+/* The source's caps change while it plays. */
+static void
+test_renegotiation (void)
+{
+  GstElement *pipeline = launch ("videotestsrc num-buffers=300 pattern=blue ! capsfilter name=c "
+      "caps=video/x-raw,width=64,height=48,format=NV12 ! " VIG "%s name=v ! fakesink sync=false", test_model ());
+  GstElement *filter = gst_bin_get_by_name (GST_BIN (pipeline), "c");
+  const char *caps[] = { "video/x-raw,width=32,height=32,format=RGB", "video/x-raw,width=320,height=24,format=UYVY",
+    "video/x-raw,width=33,height=31,format=I420" };
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  for (int i = 0; i < 30; i++) {
+    g_usleep (1000);
+    gst_util_set_object_arg (G_OBJECT (filter), "caps", caps[i % 3]);
+  }
+  expect_end (pipeline, GST_MESSAGE_EOS);
+  gst_object_unref (filter);
+  close_pipeline (pipeline);
+  expect_no_leaks ();
+}
+
+/* A sink that wants no more, and a source that cannot be understood: an end, not a hang. */
+static void
+test_early_end (void)
+{
+  GstElement *pipeline = launch (SOURCE VIG "%s ! identity eos-after=5 ! fakesink", test_model ());
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  expect_end (pipeline, GST_MESSAGE_EOS);
+  close_pipeline (pipeline);
+  expect_no_leaks ();
+}
+
+static void
+test_downstream_error (void)
+{
+  GstElement *pipeline = launch (SOURCE VIG "%s ! identity error-after=5 ! fakesink", test_model ());
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  expect_end (pipeline, GST_MESSAGE_ERROR);
+  close_pipeline (pipeline);
+  expect_no_leaks ();
+}
+
+static void
+test_no_model (void)
+{
+  GstElement *pipeline = launch (SOURCE "vigclassify ! fakesink");
+  g_assert_cmpint (gst_element_set_state (pipeline, GST_STATE_PLAYING), ==, GST_STATE_CHANGE_FAILURE);
+  expect_end (pipeline, GST_MESSAGE_ERROR);
+  close_pipeline (pipeline);
+  expect_no_leaks ();
+}
+
+static void
+test_labels_change (void)
+{
+  GstElement *pipeline = launch (SOURCE VIG "%s name=v ! fakesink", test_model ());
+  g_autoptr (GstBus) bus = gst_element_get_bus (pipeline);
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  g_autoptr (GstMessage) message = gst_bus_timed_pop_filtered (bus, 20 * GST_SECOND, GST_MESSAGE_ELEMENT);
+  g_assert_nonnull (message);
+  g_assert_cmpstr (gst_structure_get_string (gst_message_get_structure (message), "label"), ==, "red");
+  expect_end (pipeline, GST_MESSAGE_EOS);
+  g_clear_pointer (&message, gst_message_unref);
+  g_clear_object (&bus);
+  close_pipeline (pipeline);
+  expect_no_leaks ();
+}
+
+/* A live source: no frame is late by the latency that was reported, and the pipeline's latency holds it. */
+static void
+test_live (void)
+{
+  GstElement *pipeline = launch ("videotestsrc is-live=true num-buffers=25 ! "
+      "video/x-raw,width=64,height=48,framerate=25/1 ! " VIG "%s name=v ! fakesink sync=true", test_model ());
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  expect_end (pipeline, GST_MESSAGE_EOS);
+  GstQuery *query = gst_query_new_latency ();
+  g_assert_true (gst_element_query (pipeline, query));
+  gboolean live;
+  GstClockTime min;
+  gst_query_parse_latency (query, &live, &min, NULL);
+  gst_query_unref (query);
+  GstElement *v = gst_bin_get_by_name (GST_BIN (pipeline), "v");
+  g_assert_true (live);
+  g_assert_cmpuint (min, >=, test_stat (v, "latency"));
+  g_assert_cmpuint (test_stat (v, "classified"), ==, 25);
+  gst_object_unref (v);
+  close_pipeline (pipeline);
+  expect_no_leaks ();
+}
+
+int
+main (int argc, char **argv)
+{
+  g_setenv ("GST_TRACERS", "leaks(log-leaks-on-deinit=false)", TRUE);
+  test_init (&argc, &argv);
+  g_test_add_func ("/pipelines/a-leak-shows", test_a_leak_shows);
+  g_test_add_func ("/pipelines/to-the-end", test_to_the_end);
+  g_test_add_func ("/pipelines/tee", test_tee);
+  g_test_add_func ("/pipelines/seeks", test_seeks);
+  g_test_add_func ("/pipelines/state-cycles", test_state_cycles);
+  g_test_add_func ("/pipelines/renegotiation", test_renegotiation);
+  g_test_add_func ("/pipelines/early-end", test_early_end);
+  g_test_add_func ("/pipelines/downstream-error", test_downstream_error);
+  g_test_add_func ("/pipelines/no-model", test_no_model);
+  g_test_add_func ("/pipelines/labels-change", test_labels_change);
+  g_test_add_func ("/pipelines/live", test_live);
+  return test_run ();
+}

@@ -45,7 +45,7 @@ typedef enum { VIG_COLOR_RGB, VIG_COLOR_YUV, VIG_COLOR_GRAY } VigColorKind;
 typedef struct {
   int width, height;           /* of the planes, luma samples */
   VigColorKind kind;
-  VigComponent component[3];   /* R G B, or Y U V, or gray only */
+  VigComponent component[3];   /* R G B (8 bits), or Y U V (8 to 10), or gray only (8) */
   int sub_x, sub_y;            /* log2 of chroma subsampling: 4:2:0 is 1, 1 */
   int site_x, site_y;          /* chroma position: 0 on the even luma sample, 1 midway between two (in half samples) */
   float kr, kb;                /* YUV: weights of red and blue in luma (BT.601: 0.299, 0.114) */

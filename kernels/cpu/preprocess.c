@@ -9,7 +9,7 @@
  *   upright rows are source columns:  convert -> ring -> filter down -> filter across -> normalise a column
  *
  * so that the pass over upright rows always comes first, and nothing is turned in memory: mirrored tables do the rest.
- * The outputs of the vertical filter are dealt out in bands, one a thread; each band has its own ring.
+ * The outputs of the vertical filter are dealt out in bands, which share nothing; each thread has its own ring.
  */
 #include "cpu/cpu.h"
 #include "cpu/preprocess.h"
@@ -21,8 +21,8 @@
 /* What one thread works in; every pointer lies in one allocation. */
 typedef struct {
   int16_t *y, *u, *v;     /* [wide] luma, and chroma at luma positions, in sixteenths */
-  int16_t *above, *below; /* [wide] two chroma rows, and what lies between them */
-  int16_t *chroma;
+  int16_t *above, *below; /* [wide] the chroma rows around a luma row */
+  int16_t *chroma;        /* [wide] chroma at the height of the luma row; begins 16 samples on */
   int16_t *rgb;           /* [channels, wide] */
   int16_t *ring;          /* [span, ring_row] */
   int16_t *line;          /* [ring_row] after the vertical filter */

@@ -170,7 +170,7 @@ test_state_cycles (void)
 static void
 test_renegotiation (void)
 {
-  GstElement *pipeline = launch ("videotestsrc num-buffers=300 pattern=blue ! capsfilter name=c "
+  GstElement *pipeline = launch ("videotestsrc num-buffers=300 pattern=blue ! capsfilter name=c caps-change-mode=delayed "
       "caps=video/x-raw,width=64,height=48,format=NV12 ! " VIG "%s name=v ! fakesink sync=false", test_model ());
   GstElement *filter = gst_bin_get_by_name (GST_BIN (pipeline), "c");
   const char *caps[] = { "video/x-raw,width=32,height=32,format=RGB", "video/x-raw,width=320,height=24,format=UYVY",

@@ -12,6 +12,7 @@ cpu_free (VigCpu *cpu)
   for (int i = 0; cpu->scratch && i < cpu->n_threads; i++)
     free (cpu->scratch[i]);
   free (cpu->scratch);
+  free (cpu->buffer);
   vig_pool_free (cpu->pool);
   free (cpu);
 }
@@ -57,6 +58,21 @@ vig_cpu_scratch (VigCpu *cpu, size_t size)
   return true;
 }
 
+void *
+vig_cpu_buffer (VigCpu *cpu, size_t size)
+{
+  if (size > cpu->buffer_size) {
+    free (cpu->buffer);
+    cpu->buffer_size = size;
+    if (posix_memalign (&cpu->buffer, 64, size)) {
+      cpu->buffer = NULL;
+      cpu->buffer_size = 0;
+      vig_host_fail (&cpu->host, "no memory for a shared buffer");
+    }
+  }
+  return cpu->buffer;
+}
+
 /* What the machine has of mask; a set without the one below it does not count. */
 static unsigned
 available (unsigned mask)
@@ -68,7 +84,7 @@ available (unsigned mask)
   if (has && __builtin_cpu_supports ("avx512f") && __builtin_cpu_supports ("avx512bw") &&
       __builtin_cpu_supports ("avx512dq") && __builtin_cpu_supports ("avx512vl"))
     has |= VIG_CPU_AVX512;
-  if (has & VIG_CPU_AVX512 && vig_cpu_dnnl_has_bf16 ())
+  if (has & VIG_CPU_AVX512 && __builtin_cpu_supports ("avx512bf16") && vig_cpu_dnnl_has_bf16 ())
     has |= VIG_CPU_BF16;
 #endif
   has &= mask;
@@ -106,6 +122,7 @@ vig_kernels_cpu_open (int threads, unsigned mask)
   }
   if (isa & VIG_CPU_BF16) {
     cpu->bf16 = true;
+    vig_cpu_use_bf16 (self);
     self->name = vig_cpu_dnnl_has_amx () ? "avx512+amx" : "avx512+bf16";
   }
 #endif

@@ -15,11 +15,16 @@ typedef struct {
   bool bf16;                 /* oneDNN multiplies bf16 in hardware */
   void **scratch;            /* [n_threads], scratch_size bytes each */
   size_t scratch_size;
+  void *buffer;              /* of buffer_size bytes, for all threads together */
+  size_t buffer_size;
   VigDnnl *dnnl;
 } VigCpu;
 
 /* Makes scratch[0 .. n_threads - 1] at least size bytes (64-byte aligned, contents lost); on failure finish() says so. */
 bool vig_cpu_scratch (VigCpu *cpu, size_t size);
+
+/* The buffer, at least size bytes (64-byte aligned, contents lost); NULL on failure, which finish() tells. */
+void *vig_cpu_buffer (VigCpu *cpu, size_t size);
 
 /* How many pieces to cut n rows into, each of at least `least` rows: a few for each thread, so that one that is held up
  * gives some away. Piece i is rows vig_cpu_cut (n, pieces, i) up to vig_cpu_cut (n, pieces, i + 1). Only for operators whose
@@ -40,6 +45,7 @@ vig_cpu_cut (int n, int pieces, int i)
 /* The SIMD variants (ops.c and gla.c, compiled once for each instruction set) put themselves into the table. */
 void vig_cpu_use_avx2 (VigKernels *k);
 void vig_cpu_use_avx512 (VigKernels *k);
+void vig_cpu_use_bf16 (VigKernels *k); /* AVX-512 with its conversion to bf16 */
 
 /* Preprocessing, which has one variant, for AVX2. */
 void vig_cpu_use_preprocess (VigKernels *k);

@@ -9,8 +9,9 @@
  * that is nine operations on each vector of S for four tokens instead of twelve, and one load and store instead of four.
  * Every factor is a product of decays, each at most 1: no gate, however strong, can overflow, and nothing is divided.
  *
- * An item of work is a part of a head's DV columns over all tokens, forward and then backward, so that o is the sum of both
- * without anybody waiting. Columns do not depend on each other: how they are cut changes no bits.
+ * An item of work is a head, forward and then backward, so that the second direction adds to what the first has left in o.
+ * Too few heads for the threads: the directions become items of their own, backward into a buffer that is added at the
+ * end; still too few: each is cut along DV, and every part computes the factors again. None of this changes a sum.
  */
 #include <math.h>
 
@@ -27,14 +28,15 @@ enum {
 typedef struct {
   float *decay;    /* d_1 .. d_4 */
   float *q[T], *k[T];
-  float A[T][T];
+  float A[12];     /* A_ij at i (i + 1) / 2 + j, counted from 0; two zeros */
 } Chunk;
 
 typedef struct {
   const VigGlaBidir *a;
   VigCpu *cpu;
   int slices;    /* of a head */
-  int parts;     /* items a head is cut into */
+  int parts;     /* items the slices of a head are cut into */
+  float *apart;  /* [B, L, H * DV] for o_bw if the directions are items of their own, else NULL */
 } Job;
 
 /* Token i of the chunk that starts at token t; tokens beyond n are ones that do nothing: q = k = 0, d = 1. */
@@ -47,10 +49,9 @@ chunk_get (const float *p, ptrdiff_t row, int t, int step, int i, int n, int r, 
 static void
 chunk_factors (const VigGlaBidir *a, const float *q, const float *k, const float *gk, int t, int step, int n, Chunk *f)
 {
-  Vec sum[T][T];
-  for (int i = 0; i < T; i++)
-    for (int j = 0; j <= i; j++)
-      sum[i][j] = v_set (0);
+  Vec sum[12];
+  for (int i = 0; i < 12; i++)
+    sum[i] = v_set (0);
 
   for (int r = 0; r < a->dk; r += VW) {
     Vec d[T], kt[T];
@@ -61,7 +62,7 @@ chunk_factors (const VigGlaBidir *a, const float *q, const float *k, const float
     for (int i = 0; i < T; i++) {
       Vec qd = chunk_get (q, a->row, t, step, i, n, r, a->dk);
       for (int j = i; j >= 0; j--) {
-        sum[i][j] = v_fma (qd, kt[j], sum[i][j]);
+        sum[i * (i + 1) / 2 + j] = v_fma (qd, kt[j], sum[i * (i + 1) / 2 + j]);
         qd = v_mul (qd, d[j]);
       }
       v_store (f->q[i] + r, qd);
@@ -74,9 +75,8 @@ chunk_factors (const VigGlaBidir *a, const float *q, const float *k, const float
     }
     v_store (f->decay + r, rest);
   }
-  for (int i = 0; i < T; i++)
-    for (int j = 0; j <= i; j++)
-      f->A[i][j] = v_sum (sum[i][j]);
+  for (int i = 0; i < 12; i += 4)
+    v_sum4 (sum[i], sum[i + 1], sum[i + 2], sum[i + 3], f->A + i);
 }
 
 /* The chunk's work on one slice of S [DK, SLICE]. v and o point at the slice's columns of token 0, of which `columns`
@@ -118,7 +118,7 @@ chunk_slice (const VigGlaBidir *a, const Chunk *f, float *S, const float *v, flo
       int left = columns - s * VW;
       Vec sum = ot[i][s];
       for (int j = 0; j <= i; j++)
-        sum = v_fma (v_set (f->A[i][j]), vt[j][s], sum);
+        sum = v_fma (v_set (f->A[i * (i + 1) / 2 + j]), vt[j][s], sum);
       if (add)
         sum = v_add (v_get_f (to, left), sum);
       v_put (to, 0, VIG_TYPE_F32, left, v_mul (sum, v_set (scale)));
@@ -166,40 +166,60 @@ scan (const VigGlaBidir *a, const float *q, const float *k, const float *v, cons
   }
 }
 
+/* Adds up the directions where they were apart. */
 static void
-gla_work (const void *data, int item, int thread)
+add_work (const void *data, int item, int thread)
 {
   const Job *job = data;
   const VigGlaBidir *a = job->a;
-  int part = item % job->parts, j = item / job->parts % a->heads, b = item / job->parts / a->heads;
-  int first = job->slices * part / job->parts, end = job->slices * (part + 1) / job->parts;
-  size_t padded = (size_t) (a->dk + VW - 1) / VW * VW, state = ((size_t) b * a->heads + j) * a->dk * a->dv;
+  int n = a->heads * a->dv;
+  size_t row = (size_t) item * n;
+  for (int c = 0; c < n; c += VW) {
+    Vec sum = v_add (v_get_f (a->o + row + c, n - c), v_get_f (job->apart + row + c, n - c));
+    v_put (a->o, row + c, VIG_TYPE_F32, n - c, v_mul (sum, v_set (a->scale)));
+  }
+}
 
-  float *scratch = job->cpu->scratch[thread];
+/* Slices first .. end - 1 of head j of item b in one direction. */
+static void
+direction (const Job *job, bool backward, int b, int j, int first, int end, float *scratch)
+{
+  const VigGlaBidir *a = job->a;
+  const float *gk = backward ? a->gk_bw : a->gk_fw, *from = backward ? a->state_bw : a->state_fw;
+  float *to = backward ? a->end_bw : a->end_fw, *out = backward && job->apart ? job->apart : a->o;
+  bool add = backward && a->gk_fw && !job->apart, last = !job->apart && (backward || !a->gk_bw);
+  size_t padded = (size_t) (a->dk + VW - 1) / VW * VW, state = ((size_t) b * a->heads + j) * a->dk * a->dv;
+  size_t token = (size_t) b * a->tokens;
+
   Chunk f = { .decay = scratch };
   for (int i = 0; i < T; i++) {
     f.q[i] = scratch + padded * (1 + i);
     f.k[i] = scratch + padded * (1 + T + i);
   }
   float *S = scratch + padded * (1 + 2 * T);
+  state_load (a, first, end, from ? from + state : NULL, S);
+  scan (a, a->q + token * a->row + j * a->dk, a->k + token * a->row + j * a->dk, a->v + token * a->row + j * a->dv,
+      gk + token * a->gk_row + j * a->dk, out + (token * a->heads + j) * a->dv, first, end, backward ? -1 : 1, add,
+      last ? a->scale : 1, &f, S);
+  if (to)
+    state_store (a, first, end, S, to + state);
+}
 
-  size_t token = (size_t) b * a->tokens;
-  const float *q = a->q + token * a->row + j * a->dk, *k = a->k + token * a->row + j * a->dk;
-  const float *v = a->v + token * a->row + j * a->dv;
-  float *o = a->o + (token * a->heads + j) * a->dv;
+static void
+gla_work (const void *data, int item, int thread)
+{
+  const Job *job = data;
+  const VigGlaBidir *a = job->a;
+  int n_directions = job->apart ? 2 : 1, which = item % n_directions;
+  item /= n_directions;
+  int part = item % job->parts, j = item / job->parts % a->heads, b = item / job->parts / a->heads;
+  int first = job->slices * part / job->parts, end = job->slices * (part + 1) / job->parts;
+  float *scratch = job->cpu->scratch[thread];
 
-  for (int backward = 0; backward < 2; backward++) {
-    const float *gk = backward ? a->gk_bw : a->gk_fw, *from = backward ? a->state_bw : a->state_fw;
-    float *to = backward ? a->end_bw : a->end_fw;
-    bool add = backward && a->gk_fw, last = backward || !a->gk_bw;
-    if (!gk)
-      continue;
-    state_load (a, first, end, from ? from + state : NULL, S);
-    scan (a, q, k, v, gk + token * a->gk_row + j * a->dk, o, first, end, backward ? -1 : 1, add, last ? a->scale : 1,
-        &f, S);
-    if (to)
-      state_store (a, first, end, S, to + state);
-  }
+  if (a->gk_fw && which == 0)
+    direction (job, false, b, j, first, end, scratch);
+  if (a->gk_bw && which == n_directions - 1)
+    direction (job, true, b, j, first, end, scratch);
 }
 
 void VARIANT (vig_gla_bidir) (void *ctx, const VigGlaBidir *a);
@@ -210,10 +230,15 @@ VARIANT (vig_gla_bidir) (void *ctx, const VigGlaBidir *a)
   VigCpu *cpu = ctx;
   Job job = { .a = a, .cpu = cpu, .slices = (a->dv + SLICE - 1) / SLICE, .parts = 1 };
   size_t padded = (size_t) (a->dk + VW - 1) / VW * VW;
+  int heads = a->batch * a->heads;
   if (!vig_cpu_scratch (cpu, sizeof (float) * (padded * (1 + 2 * T) + (size_t) job.slices * a->dk * SLICE)))
     return;
-  /* few heads: cut them, though each part computes the factors again */
-  if (a->batch * a->heads < 2 * cpu->n_threads && a->batch * a->heads % cpu->n_threads)
+  if (cpu->n_threads > 1 && heads < 2 * cpu->n_threads && heads % cpu->n_threads && a->gk_fw && a->gk_bw &&
+      !(job.apart = vig_cpu_buffer (cpu, sizeof (float) * a->batch * a->tokens * a->heads * a->dv)))
+    return;
+  if (heads * (job.apart ? 2 : 1) < cpu->n_threads)
     job.parts = job.slices;
-  vig_pool_run (cpu->pool, a->batch * a->heads * job.parts, gla_work, &job);
+  vig_pool_run (cpu->pool, heads * job.parts * (job.apart ? 2 : 1), gla_work, &job);
+  if (job.apart)
+    vig_pool_run (cpu->pool, a->batch * a->tokens, add_work, &job);
 }

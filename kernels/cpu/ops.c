@@ -26,6 +26,7 @@ void VARIANT (vig_gla_bidir) (void *ctx, const VigGlaBidir *a);
 /* A job: the operator's arguments, and how its rows are cut. */
 typedef struct {
   const void *a;
+  VigCpu *cpu;
   int rows, pieces;
 } Job;
 
@@ -33,7 +34,7 @@ typedef struct {
 static void
 run_rows (VigCpu *cpu, const void *a, int rows, int least, VigWork *work)
 {
-  Job job = { a, rows, vig_cpu_pieces (cpu, rows, least) };
+  Job job = { a, cpu, rows, vig_cpu_pieces (cpu, rows, least) };
   vig_pool_run (cpu->pool, job.pieces, work, &job);
 }
 
@@ -69,26 +70,22 @@ im2col_dense (const VigIm2col *a, const float *x, size_t to, int oy, int ox, Vig
   }
 }
 
-/* Planes: few channels (3) and a large stride, so scalar copies of one pixel after the other. */
+/* Planes: few channels and short runs, so scalar copies; inside: no part of the patch hangs over an edge. */
 TEMPLATE
-im2col_planar (const VigIm2col *a, const float *x, size_t to, int oy, int ox, VigType type)
+im2col_planar (const VigIm2col *a, const float *x, size_t to, int oy, int ox, int channels, bool inside, VigType type)
 {
   size_t plane = (size_t) a->h * a->w;
-  for (int ky = 0; ky < a->kernel; ky++) {
-    int y = oy * a->stride - a->pad + ky;
-    for (int kx = 0; kx < a->kernel; kx++) {
-      int sx = ox * a->stride - a->pad + kx;
-      bool inside = y >= 0 && y < a->h && sx >= 0 && sx < a->w;
-      const float *pixel = x + (inside ? (size_t) y * a->w + sx : 0);
-      for (int c = 0; c < a->c; c++, to++) {
-        float value = inside ? pixel[c * plane] : 0;
+  int y = oy * a->stride - a->pad, sx = ox * a->stride - a->pad;
+  for (int ky = 0; ky < a->kernel; ky++)
+    for (int kx = 0; kx < a->kernel; kx++)
+      for (int c = 0; c < channels; c++, to++) {
+        bool there = inside || (y + ky >= 0 && y + ky < a->h && sx + kx >= 0 && sx + kx < a->w);
+        float value = there ? x[c * plane + (ptrdiff_t) (y + ky) * a->w + sx + kx] : 0;
         if (type == VIG_TYPE_F32)
           ((float *) a->cols)[to] = value;
         else
           ((uint16_t *) a->cols)[to] = vig_bf16_from_f32 (value);
       }
-    }
-  }
 }
 
 TEMPLATE
@@ -98,10 +95,13 @@ im2col_rows (const VigIm2col *a, int first, int end, VigType type)
   for (int r = first; r < end; r++) {
     int ox = r % a->out_w, oy = r / a->out_w % a->out_h;
     const float *x = a->x + r / a->out_w / a->out_h * item;
-    if (a->planar)
-      im2col_planar (a, x, r * row, oy, ox, type);
-    else
+    int left = ox * a->stride - a->pad, top = oy * a->stride - a->pad;
+    if (!a->planar)
       im2col_dense (a, x, r * row, oy, ox, type);
+    else if (a->c == 3 && left >= 0 && top >= 0 && left + a->kernel <= a->w && top + a->kernel <= a->h)
+      im2col_planar (a, x, r * row, oy, ox, 3, true, type);
+    else
+      im2col_planar (a, x, r * row, oy, ox, a->c, false, type);
   }
 }
 
@@ -286,68 +286,85 @@ dwconv3x3 (void *ctx, const VigDwconv *a)
 
 /* ---- log_decay ---- */
 
-enum { MAX_RANK = 64 };
+enum { LD_ROWS = 4, LD_VECS = 2, LD_C = LD_VECS * VW };
 
-/* VW channels at a time: their weights, transposed to [rank, VW], stay in L1 (rank 16: in registers) for all rows. */
+/* Rows r .. r + n - 1 of LD_C channels from c on; weight is [rank, LD_C]. */
+TEMPLATE
+log_decay_block (const VigLogDecay *a, const float *weight, int c, int r, int n)
+{
+  Vec z[LD_ROWS][LD_VECS];
+  for (int j = 0; j < n; j++)
+    for (int s = 0; s < LD_VECS; s++)
+      z[j][s] = c + s * VW < a->c ? v_get_f (a->bias + c + s * VW, a->c - c - s * VW) : v_set (0);
+  for (int i = 0; i < a->rank; i++)
+    for (int j = 0; j < n; j++)
+      for (int s = 0; s < LD_VECS; s++)
+        z[j][s] = v_fma (v_set (a->low[(r + j) * a->low_row + i]), v_load (weight + i * LD_C + s * VW), z[j][s]);
+  for (int j = 0; j < n; j++)
+    for (int s = 0; s < LD_VECS && c + s * VW < a->c; s++)
+      v_put (a->gk, (size_t) (r + j) * a->c + c + s * VW, VIG_TYPE_F32, a->c - c - s * VW,
+          v_mul (v_log_sigmoid (z[j][s]), v_set (1 / 16.f)));
+}
+
+/* A piece of the rows for LD_C channels, whose weights are transposed first. */
 static void
 log_decay_work (const void *data, int item, int thread)
 {
   const Job *job = data;
   const VigLogDecay *a = job->a;
-  float weight[MAX_RANK * VW];
-  PIECE (job, item, first, end);
-  for (int c = 0; c < a->c; c += VW) {
-    int n = a->c - c;
+  float *weight = job->cpu->scratch[thread];
+  int c = item / job->pieces * LD_C;
+  PIECE (job, item % job->pieces, first, end);
+  for (int j = 0; j < LD_C; j++)
     for (int i = 0; i < a->rank; i++)
-      for (int j = 0; j < VW; j++)
-        weight[i * VW + j] = j < n ? a->weight[(size_t) (c + j) * a->rank + i] : 0;
-    Vec bias = v_get_f (a->bias + c, n);
-    for (int r = first; r < end; r++) {
-      const float *low = a->low + r * a->low_row;
-      Vec even = bias, odd = v_set (0); /* two sums: half the latency */
-      for (int i = 0; i + 1 < a->rank; i += 2) {
-        even = v_fma (v_set (low[i]), v_load (weight + i * VW), even);
-        odd = v_fma (v_set (low[i + 1]), v_load (weight + (i + 1) * VW), odd);
-      }
-      if (a->rank & 1)
-        even = v_fma (v_set (low[a->rank - 1]), v_load (weight + (a->rank - 1) * VW), even);
-      Vec gk = v_mul (v_log_sigmoid (v_add (even, odd)), v_set (1 / 16.f));
-      v_put (a->gk, (size_t) r * a->c + c, VIG_TYPE_F32, n, gk);
-    }
-  }
+      weight[i * LD_C + j] = c + j < a->c ? a->weight[(size_t) (c + j) * a->rank + i] : 0;
+  for (int r = first; r < end; r += LD_ROWS)
+    if (end - r >= LD_ROWS)
+      log_decay_block (a, weight, c, r, LD_ROWS);
+    else
+      log_decay_block (a, weight, c, r, end - r);
 }
 
 static void
 log_decay (void *ctx, const VigLogDecay *a)
 {
-  if (a->rank > MAX_RANK)
-    vig_log_decay_c (ctx, a);
-  else
-    run_rows (ctx, a, a->rows, 16, log_decay_work);
+  VigCpu *cpu = ctx;
+  Job job = { a, cpu, a->rows, a->rows / 256 + 1 };
+  if (vig_cpu_scratch (cpu, sizeof (float) * a->rank * LD_C))
+    vig_pool_run (cpu->pool, job.pieces * ((a->c + LD_C - 1) / LD_C), log_decay_work, &job);
 }
 
 /* ---- gate_mix ---- */
 
+enum { HEADS = 8 }; /* whose norms are taken together: their roots and divisions overlap */
+
+/* Heads first .. end - 1 of a row. */
 TEMPLATE
-gate_mix_head (const VigGateMix *a, int r, int j, VigAct act, VigType type)
+gate_mix_heads (const VigGateMix *a, int r, int first, int end, VigAct act, VigType type)
 {
   int dv = a->dv;
-  size_t head = ((size_t) r * a->heads + j) * dv;
-  const float *gate = a->gate + r * a->gate_row + j * dv;
-  Vec o2 = v_set (0), l2 = v_set (0);
-  for (int c = 0; c < dv; c += VW) {
-    Vec o = v_get_f (a->o + head + c, dv - c), l = v_get (a->l, head + c, type, dv - c);
-    o2 = v_fma (o, o, o2);
-    l2 = v_fma (l, l, l2);
+  float rms_o[HEADS], rms_l[HEADS];
+  for (int j = first; j < end; j++) {
+    size_t head = ((size_t) r * a->heads + j) * dv;
+    Vec o2 = v_set (0), l2 = v_set (0);
+    for (int c = 0; c < dv; c += VW) {
+      Vec o = v_get_f (a->o + head + c, dv - c), l = v_get (a->l, head + c, type, dv - c);
+      o2 = v_fma (o, o, o2);
+      l2 = v_fma (l, l, l2);
+    }
+    rms_o[j - first] = 1 / sqrtf (v_sum (o2) / (float) dv + a->eps);
+    rms_l[j - first] = 1 / sqrtf (v_sum (l2) / (float) dv + a->eps);
   }
-  Vec rms_o = v_set (1 / sqrtf (v_sum (o2) / (float) dv + a->eps));
-  Vec rms_l = v_set (1 / sqrtf (v_sum (l2) / (float) dv + a->eps));
-  for (int c = 0; c < dv; c += VW) {
-    int n = dv - c;
-    Vec g = v_sigmoid (v_get_f (gate + c, n));
-    Vec o = v_mul (v_mul (v_get_f (a->o + head + c, n), rms_o), v_get_f (a->g_norm + c, n));
-    Vec l = v_mul (v_mul (v_get (a->l, head + c, type, n), rms_l), v_get_f (a->l_norm + c, n));
-    v_put (a->m, head + c, type, n, v_act (v_fma (g, o, v_mul (v_sub (v_set (1), g), l)), act));
+  for (int j = first; j < end; j++) {
+    size_t head = ((size_t) r * a->heads + j) * dv;
+    const float *gate = a->gate + r * a->gate_row + j * dv;
+    for (int c = 0; c < dv; c += VW) {
+      int n = dv - c;
+      Vec g = v_sigmoid (v_get_f (gate + c, n));
+      Vec o = v_mul (v_mul (v_get_f (a->o + head + c, n), v_set (rms_o[j - first])), v_get_f (a->g_norm + c, n));
+      Vec l = v_mul (v_mul (v_get (a->l, head + c, type, n), v_set (rms_l[j - first])), v_get_f (a->l_norm + c, n));
+      v_put (a->m, head + c, type, n, v_act (v_fma (g, o, v_mul (v_sub (v_set (1), g), l)), act));
+    }
   }
 }
 
@@ -355,12 +372,14 @@ TEMPLATE
 gate_mix_rows (const VigGateMix *a, int first, int end, VigType type)
 {
   for (int r = first; r < end; r++)
-    for (int j = 0; j < a->heads; j++)
+    for (int j = 0; j < a->heads; j += HEADS) {
+      int to = j + HEADS < a->heads ? j + HEADS : a->heads;
       switch (a->act) {
-        case VIG_ACT_SILU: gate_mix_head (a, r, j, VIG_ACT_SILU, type); break;
-        case VIG_ACT_GELU: gate_mix_head (a, r, j, VIG_ACT_GELU, type); break;
-        default: gate_mix_head (a, r, j, VIG_ACT_NONE, type); break;
+        case VIG_ACT_SILU: gate_mix_heads (a, r, j, to, VIG_ACT_SILU, type); break;
+        case VIG_ACT_GELU: gate_mix_heads (a, r, j, to, VIG_ACT_GELU, type); break;
+        default: gate_mix_heads (a, r, j, to, VIG_ACT_NONE, type); break;
       }
+    }
 }
 
 static void

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A vector of VW floats, for the files that are compiled once for each instruction set (the compiler's own macros say
- * for which), and the functions of ViG on it. VARIANT(name) is name_avx2 or name_avx512.
+ * for which), and the functions of ViG on it. VARIANT(name) is name_avx2, name_avx512 or name_bf16.
  *
  * Errors are against the true value of the float argument, largest found by tests/kernels/ and by the fits themselves.
  */
@@ -14,7 +14,11 @@
 
 #if defined __AVX512F__
 
+#if defined __AVX512BF16__
+#define VARIANT(name) name##_bf16
+#else
 #define VARIANT(name) name##_avx512
+#endif
 enum { VW = 16 };
 typedef __m512 Vec;
 typedef __mmask16 Lanes; /* the first n lanes */
@@ -31,12 +35,24 @@ static inline Vec v_sub (Vec a, Vec b) { return _mm512_sub_ps (a, b); }
 static inline Vec v_mul (Vec a, Vec b) { return _mm512_mul_ps (a, b); }
 static inline Vec v_fma (Vec a, Vec b, Vec c) { return _mm512_fmadd_ps (a, b, c); }
 static inline Vec v_fnma (Vec a, Vec b, Vec c) { return _mm512_fnmadd_ps (a, b, c); } /* c - a b */
+static inline Vec v_sub_product (Vec a, Vec b, Vec c) { return _mm512_fmsub_ps (a, b, c); }     /* a b - c */
 static inline Vec v_min (Vec a, Vec b) { return _mm512_min_ps (a, b); } /* b if either is NaN */
 static inline Vec v_max (Vec a, Vec b) { return _mm512_max_ps (a, b); } /* likewise */
 static inline Vec v_abs (Vec a) { return _mm512_abs_ps (a); }
 static inline Vec v_if_negative (Vec x, Vec then, Vec otherwise) { return _mm512_mask_mov_ps (otherwise, _mm512_movepi32_mask (_mm512_castps_si512 (x)), then); }
 static inline float v_sum (Vec x) { return _mm512_reduce_add_ps (x); }
 static inline float v_greatest (Vec x) { return _mm512_reduce_max_ps (x); }
+
+/* The sums of four vectors: to[i] = v_sum of the i-th, for a third of the work (in another order). */
+static inline void
+v_sum4 (Vec a, Vec b, Vec c, Vec d, float *to)
+{
+  Vec ab = v_add (_mm512_unpacklo_ps (a, b), _mm512_unpackhi_ps (a, b)); /* a b a b in each quarter */
+  Vec cd = v_add (_mm512_unpacklo_ps (c, d), _mm512_unpackhi_ps (c, d));
+  Vec abcd = v_add (_mm512_shuffle_ps (ab, cd, 0x44), _mm512_shuffle_ps (ab, cd, 0xee));
+  __m256 half = _mm256_add_ps (_mm512_castps512_ps256 (abcd), _mm512_extractf32x8_ps (abcd, 1));
+  _mm_storeu_ps (to, _mm_add_ps (_mm256_castps256_ps128 (half), _mm256_extractf128_ps (half, 1)));
+}
 static inline Vec v_round (Vec x) { return _mm512_roundscale_ps (x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 static inline Vec v_scale (Vec x, Vec n) { return _mm512_scalef_ps (x, n); } /* x * 2^n */
 
@@ -54,15 +70,19 @@ v_from_bf16 (__m256i h)
   return _mm512_castsi512_ps (_mm512_slli_epi32 (_mm512_cvtepu16_epi32 (h), 16));
 }
 
-/* To nearest, ties to even; NaN stays NaN (vcvtneps2bf16 would take denormals for 0 and needs AVX512_BF16). */
+/* To nearest, ties to even; NaN stays NaN. The instruction takes denormals for 0. */
 static inline __m256i
 v_to_bf16 (Vec x)
 {
+#if defined __AVX512BF16__
+  return (__m256i) _mm512_cvtneps_pbh (x);
+#else
   __m512i u = _mm512_castps_si512 (x);
   __m512i odd = _mm512_and_si512 (_mm512_srli_epi32 (u, 16), _mm512_set1_epi32 (1));
   __m512i r = _mm512_add_epi32 (u, _mm512_add_epi32 (odd, _mm512_set1_epi32 (0x7fff)));
   r = _mm512_mask_or_epi32 (r, _mm512_cmp_ps_mask (x, x, _CMP_UNORD_Q), u, _mm512_set1_epi32 (0x400000));
   return _mm512_cvtepi32_epi16 (_mm512_srli_epi32 (r, 16));
+#endif
 }
 
 static inline Vec v_load_bf16 (const uint16_t *p) { return v_from_bf16 (_mm256_loadu_si256 ((const __m256i *) p)); }
@@ -89,6 +109,7 @@ static inline Vec v_sub (Vec a, Vec b) { return _mm256_sub_ps (a, b); }
 static inline Vec v_mul (Vec a, Vec b) { return _mm256_mul_ps (a, b); }
 static inline Vec v_fma (Vec a, Vec b, Vec c) { return _mm256_fmadd_ps (a, b, c); }
 static inline Vec v_fnma (Vec a, Vec b, Vec c) { return _mm256_fnmadd_ps (a, b, c); }
+static inline Vec v_sub_product (Vec a, Vec b, Vec c) { return _mm256_fmsub_ps (a, b, c); }
 static inline Vec v_min (Vec a, Vec b) { return _mm256_min_ps (a, b); }
 static inline Vec v_max (Vec a, Vec b) { return _mm256_max_ps (a, b); }
 static inline Vec v_abs (Vec a) { return _mm256_andnot_ps (v_set (-0.f), a); }
@@ -110,6 +131,15 @@ v_greatest (Vec x)
   __m128 s = _mm_max_ps (_mm256_castps256_ps128 (x), _mm256_extractf128_ps (x, 1));
   s = _mm_max_ps (s, _mm_movehl_ps (s, s));
   return _mm_cvtss_f32 (_mm_max_ss (s, _mm_movehdup_ps (s)));
+}
+
+static inline void
+v_sum4 (Vec a, Vec b, Vec c, Vec d, float *to)
+{
+  Vec ab = v_add (_mm256_unpacklo_ps (a, b), _mm256_unpackhi_ps (a, b));
+  Vec cd = v_add (_mm256_unpacklo_ps (c, d), _mm256_unpackhi_ps (c, d));
+  Vec abcd = v_add (_mm256_shuffle_ps (ab, cd, 0x44), _mm256_shuffle_ps (ab, cd, 0xee));
+  _mm_storeu_ps (to, _mm_add_ps (_mm256_castps256_ps128 (abcd), _mm256_extractf128_ps (abcd, 1)));
 }
 
 /* x * 2^n for whole n in -250 .. 250, in two steps so that denormals come out right. */
@@ -194,30 +224,37 @@ v_put (void *p, size_t i, VigType type, int n, Vec x)
   }
 }
 
-/* exp x = 2^n exp r, |r| <= ln 2 / 2; exp r by its Taylor polynomial to r^7 (cut off: 5e-9). Relative error 1.2e-7;
- * denormals and 0 below, infinity above, NaN for NaN. */
+/* 2^(x c), c being log2 e or its negative: 2^n 2^f, n = round (x c), f = x c - n in one rounding; 2^f = 1 + f P (f), P
+ * fitted to 2e-9. For x in -150 .. 150; relative error 1e-7 + 2e-8 |x|; denormals, 0 and infinity where they belong. */
 static inline Vec
-v_exp (Vec x)
+v_exp2_of (Vec x, float c)
 {
-  x = v_min (v_set (120), v_max (v_set (-150), x));
-  Vec n = v_round (v_mul (x, v_set (1.44269504f)));
-  Vec r = v_fnma (n, v_set (0.693145752f), x); /* ln 2 in two parts, the first with a short mantissa: n times it is exact */
-  r = v_fnma (n, v_set (1.42860677e-6f), r);
-  Vec p = v_fma (r, v_set (1 / 5040.f), v_set (1 / 720.f));
-  p = v_fma (r, p, v_set (1 / 120.f));
-  p = v_fma (r, p, v_set (1 / 24.f));
-  p = v_fma (r, p, v_set (1 / 6.f));
-  p = v_fma (r, p, v_set (0.5f));
-  p = v_fma (r, p, v_set (1));
-  p = v_fma (r, p, v_set (1));
+  Vec n = v_round (v_mul (x, v_set (c)));
+  Vec f = v_sub_product (x, v_set (c), n);
+  Vec p = v_fma (f, v_set (0.000153533572f), v_set (0.00133988762f));
+  p = v_fma (f, p, v_set (0.00961843739f));
+  p = v_fma (f, p, v_set (0.0555033247f));
+  p = v_fma (f, p, v_set (0.240226479f));
+  p = v_fma (f, p, v_set (0.693147203f));
+  p = v_fma (f, p, v_set (1));
   return v_scale (p, n);
 }
 
-/* Relative error 3e-7 above x = -87; 0 and denormals below. */
+#define V_LOG2E 1.44269504f
+
+/* exp x for x up to 88; 0 far below; NaN for NaN. */
+static inline Vec
+v_exp (Vec x)
+{
+  return v_exp2_of (v_max (v_set (-150), x), V_LOG2E);
+}
+
+/* 1 / (1 + exp -x). Relative error 2e-7 + 2e-8 |x| above x = -87, denormal or 0 below. */
 static inline Vec
 v_sigmoid (Vec x)
 {
-  return v_reciprocal (v_add (v_set (1), v_exp (v_min (v_set (88), v_sub (v_set (0), x)))));
+  x = v_min (v_set (150), v_max (v_set (-88), x));
+  return v_reciprocal (v_add (v_set (1), v_exp2_of (x, -V_LOG2E)));
 }
 
 static inline Vec
@@ -243,17 +280,18 @@ v_gelu (Vec x)
   return v_mul (x, v_if_negative (x, tail, v_sub (v_set (1), tail)));
 }
 
-/* log sigmoid z = min (z, 0) - log1p (e), e = exp -|z|, log1p e = 2 atanh (s), s = e / (2 + e) <= 1/3, by its series to
- * s^15 (cut off: 7e-10). Relative error 4e-7. */
+/* log sigmoid z = min (z, 0) - log1p (e), e = exp -|z| <= 1, log1p e = e Q (e), Q fitted to 3e-8. Relative error 3e-7 +
+ * 2e-8 |z|. */
 static inline Vec
 v_log_sigmoid (Vec z)
 {
-  Vec e = v_exp (v_sub (v_set (0), v_abs (z)));
-  Vec s = v_mul (e, v_reciprocal (v_add (v_set (2), e))), s2 = v_mul (s, s);
-  Vec p = v_set (2 / 15.f);
-  for (int i = 13; i >= 1; i -= 2)
-    p = v_fma (p, s2, v_set (2 / (float) i));
-  return v_fnma (p, s, v_min (v_set (0), z));
+  static const float Q[] = { 0.99999997f, -0.49999493f, 0.333190945f, -0.248429641f, 0.191059357f, -0.136630948f,
+    0.078224172f, -0.029504146f, 0.00523242162f };
+  Vec e = v_exp2_of (v_min (v_set (150), v_abs (z)), -V_LOG2E);
+  Vec q = v_set (Q[8]);
+  for (int i = 7; i >= 0; i--)
+    q = v_fma (q, e, v_set (Q[i]));
+  return v_fnma (q, e, v_min (v_set (0), z));
 }
 
 static inline Vec

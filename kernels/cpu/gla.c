@@ -21,7 +21,8 @@
 enum {
   T = 4,          /* tokens in a chunk */
   SV = 2,         /* vectors in a slice of DV, the unit of the inner loop */
-  SLICE = SV * VW
+  SLICE = SV * VW,
+  AHEAD = 2 * T   /* tokens to prefetch */
 };
 
 /* Factors of a chunk, [DK] each, DK rounded up to whole vectors. */
@@ -147,6 +148,28 @@ state_store (const VigGlaBidir *a, int first, int end, const float *S, float *st
           state[r * a->dv + slice * SLICE + c] = *S;
 }
 
+static inline void
+prefetch_run (const float *p, int n)
+{
+  for (int i = 0; i < n; i += 16)
+    __builtin_prefetch (p + i);
+}
+
+/* A head's numbers lie a row apart, too far for the hardware to see a pattern. */
+static inline void
+prefetch (const VigGlaBidir *a, const float *q, const float *k, const float *v, const float *gk, const float *o, int done,
+    int first, int end, int step)
+{
+  for (int i = done + AHEAD; i < done + AHEAD + T && i < a->tokens; i++) {
+    int t = step > 0 ? i : a->tokens - 1 - i;
+    prefetch_run (q + t * a->row, a->dk);
+    prefetch_run (k + t * a->row, a->dk);
+    prefetch_run (gk + t * a->gk_row, a->dk);
+    prefetch_run (v + t * a->row + first * SLICE, (end - first) * SLICE);
+    prefetch_run (o + (ptrdiff_t) t * a->heads * a->dv + first * SLICE, (end - first) * SLICE);
+  }
+}
+
 /* One direction over all tokens; q, k, v, gk, o point at the head's channels of token 0. */
 static void
 scan (const VigGlaBidir *a, const float *q, const float *k, const float *v, const float *gk, float *o, int first, int end,
@@ -154,6 +177,7 @@ scan (const VigGlaBidir *a, const float *q, const float *k, const float *v, cons
 {
   for (int done = 0; done < a->tokens; done += T) {
     int t = step > 0 ? done : a->tokens - 1 - done, n = a->tokens - done < T ? a->tokens - done : T;
+    prefetch (a, q, k, v, gk, o, done, first, end, step);
     chunk_factors (a, q, k, gk, t, step, n, f);
     for (int slice = first; slice < end; slice++) {
       int columns = a->dv - slice * SLICE;

@@ -27,7 +27,7 @@ static const GOptionEntry options[] = {
   { "seed", 0, 0, G_OPTION_ARG_INT, &seed, "Of the random shapes and values (1)", "N" },
   { "bench", 0, 0, G_OPTION_ARG_NONE, &bench, "Time instead of test", NULL },
   { "threads", 0, 0, G_OPTION_ARG_INT, &bench_threads, "Threads to time (0: all)", "N" },
-  { NULL },
+  G_OPTION_ENTRY_NULL,
 };
 
 /* ---- the variants: the CPU backend with one more instruction set at a time ---- */

@@ -24,7 +24,8 @@ BUILDS = [
                          "-Dtests=false", "-Dfuzz=true"] + STRICT, {"CC": "clang"}, []),
 ]
 SANITIZER_ENV = {
-    "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
+    # Not detect_stack_use_after_return: gcc 14's fake stack loses the 64-byte alignment that AVX-512 code counts on.
+    "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=0",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     "LSAN_OPTIONS": "suppressions=%s/tests/lsan.supp:print_suppressions=0" % ROOT,
     "G_SLICE": "always-malloc",

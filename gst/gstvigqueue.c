@@ -53,6 +53,7 @@ gst_vig_queue_set_flushing (GstVigQueue *queue, gboolean flushing)
 {
   g_mutex_lock (&queue->lock);
   queue->flushing = flushing;
+  queue->flushes++;
   drop_items (queue, FALSE);
   queue->flow = GST_FLOW_OK;
   queue->flow_told = FALSE;
@@ -143,6 +144,7 @@ gst_vig_queue_pop (GstVigQueue *queue)
   if (item && item == GST_MINI_OBJECT_CAST (queue->asked))
     queue->asked_taken = TRUE;
   queue->busy = item != NULL;
+  queue->taken_in = queue->flushes;
   g_cond_broadcast (&queue->changed);
   g_mutex_unlock (&queue->lock);
   return item;
@@ -154,8 +156,10 @@ gst_vig_queue_frame_done (GstVigQueue *queue, GstFlowReturn flow)
   g_mutex_lock (&queue->lock);
   queue->busy = FALSE;
   queue->in_flight--;
-  queue->flow = flow;
-  queue->flow_told = FALSE;
+  if (queue->taken_in == queue->flushes) { /* a flush from within the push has made the answer one of the past */
+    queue->flow = flow;
+    queue->flow_told = FALSE;
+  }
   g_cond_broadcast (&queue->changed);
   g_mutex_unlock (&queue->lock);
 }

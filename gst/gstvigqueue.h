@@ -24,6 +24,7 @@ typedef struct {
   guint in_flight, max_in_flight;
   gboolean busy;          /* with an item that was taken out */
   gboolean flushing;
+  guint flushes, taken_in; /* how many there were; and when the item that is being dealt with was taken out */
   GstFlowReturn flow;     /* of the last frame */
   gboolean flow_told;     /* @flow has been returned to upstream */
   GstQuery *asked;        /* the query that waits for its answer; the asker's */

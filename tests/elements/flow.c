@@ -134,6 +134,14 @@ push (GstHarness *h, int i)
   return gst_harness_push (h, test_frame (CAPS, TINY_RED, i));
 }
 
+/* Something that another thread does to the harness. */
+typedef struct {
+  GstHarness *h;
+  GstQuery *query;
+  gboolean answer;
+  gint done;
+} Asking;
+
 static gpointer
 push_in_thread (gpointer h)
 {
@@ -260,6 +268,33 @@ test_flush_with_a_frame_in_flight (void)
     gate_wait_for (gate, "frame1");
     g_assert_null (strstr (gate->seen->str, "frame100"));
   }
+  test_harness_free (h);
+  gate_free (gate);
+}
+
+static GstPadProbeReturn
+flush_from_within (GstPad *pad, GstPadProbeInfo *info, gpointer data)
+{
+  Asking *flushing = data;
+  flush (flushing->h);
+  g_atomic_int_set (&flushing->done, 1);
+  return GST_PAD_PROBE_REMOVE;
+}
+
+/* Downstream's thread, which is our task, seeks: the flush comes round while the frame is still being pushed. */
+static void
+test_flush_from_the_task (void)
+{
+  GstHarness *h = test_harness (CAPS, NULL);
+  Asking flushing = { .h = h };
+  gst_pad_add_probe (h->sinkpad, GST_PAD_PROBE_TYPE_BUFFER, flush_from_within, &flushing, NULL);
+  g_assert_cmpint (push (h, 0), ==, GST_FLOW_OK);
+  while (!g_atomic_int_get (&flushing.done))
+    g_usleep (1000);
+  Gate *gate = gate_new (h);
+  for (int i = 1; i < 4; i++)
+    g_assert_cmpint (push (h, i), ==, GST_FLOW_OK);
+  gate_wait_for (gate, "frame3");
   test_harness_free (h);
   gate_free (gate);
 }
@@ -396,6 +431,19 @@ test_linked_again (void)
   test_harness_free (h);
 }
 
+/* A property set while playing that the engine cannot take: an error on the bus, and upstream is told. */
+static void
+test_bad_size_while_playing (void)
+{
+  GstHarness *h = test_harness (CAPS, NULL);
+  test_expect_class (h, CAPS, TINY_BLUE, 0.9);
+  g_object_set (h->element, "input-size", 3, NULL);
+  g_assert_cmpint (push (h, 1), ==, GST_FLOW_OK);
+  test_expect_error (test_bus (h), GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS, "3");
+  g_assert_cmpint (push (h, 2), ==, GST_FLOW_ERROR);
+  test_harness_free (h);
+}
+
 /* Upstream never calls again: the bus hears of it. */
 static void
 test_error_at_eos (void)
@@ -412,13 +460,6 @@ test_error_at_eos (void)
 }
 
 /* ---- queries ---- */
-
-typedef struct {
-  GstHarness *h;
-  GstQuery *query;
-  gboolean answer;
-  gint done;
-} Asking;
 
 static gpointer
 ask (gpointer data)
@@ -585,12 +626,14 @@ main (int argc, char **argv)
   g_test_add_func ("/flow/one-in-flight", test_one_in_flight);
   g_test_add_func ("/flow/caps-change", test_caps_change);
   g_test_add_func ("/flow/flush-with-a-frame-in-flight", test_flush_with_a_frame_in_flight);
+  g_test_add_func ("/flow/flush-from-the-task", test_flush_from_the_task);
   g_test_add_func ("/flow/flush-spares-sticky-events", test_flush_spares_sticky_events);
   g_test_add_func ("/flow/flush-storm", test_flush_storm);
   g_test_add_func ("/flow/eos-drains", test_eos_drains);
   g_test_add_func ("/flow/returns", test_flow_returns);
   g_test_add_func ("/flow/segment-after-eos-return", test_segment_after_eos_return);
   g_test_add_func ("/flow/linked-again", test_linked_again);
+  g_test_add_func ("/flow/bad-size-while-playing", test_bad_size_while_playing);
   g_test_add_func ("/flow/error-at-eos", test_error_at_eos);
   g_test_add_func ("/flow/drain", test_drain);
   g_test_add_func ("/flow/flush-ends-a-query", test_flush_ends_a_query);

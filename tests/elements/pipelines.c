@@ -186,6 +186,40 @@ test_renegotiation (void)
   expect_no_leaks ();
 }
 
+/* A file that stops in the middle of a picture, and one that is damaged there. */
+static void
+test_broken_video (void)
+{
+  g_autofree char *path = g_build_filename (test_dir (), "broken.avi", NULL);
+  GstElement *pipeline = launch (SOURCE "jpegenc ! avimux ! filesink location=%s", path);
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  expect_end (pipeline, GST_MESSAGE_EOS);
+  close_pipeline (pipeline);
+  g_autofree char *data = NULL;
+  gsize size;
+  g_assert_true (g_file_get_contents (path, &data, &size, NULL));
+  for (int damaged = 0; damaged < 2; damaged++) {
+    if (damaged)
+      for (gsize i = size / 2; i < size * 3 / 4; i++)
+        data[i] = (char) g_test_rand_int ();
+    g_assert_true (g_file_set_contents (path, data, (gssize) (damaged ? size : size / 2 + 7), NULL));
+    pipeline = launch ("filesrc location=%s ! avidemux ! jpegdec max-errors=-1 ! " VIG "%s name=v ! fakesink", path,
+        test_model ());
+    gst_element_set_state (pipeline, GST_STATE_PLAYING);
+    g_autoptr (GstBus) bus = gst_element_get_bus (pipeline);
+    g_autoptr (GstMessage) message = gst_bus_timed_pop_filtered (bus, 60 * GST_SECOND,
+        GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+    g_assert_nonnull (message); /* either, but not for ever neither */
+    GstElement *v = gst_bin_get_by_name (GST_BIN (pipeline), "v");
+    g_assert_cmpuint (test_stat (v, "classified"), >, 5);
+    gst_object_unref (v);
+    g_clear_pointer (&message, gst_message_unref);
+    g_clear_object (&bus);
+    close_pipeline (pipeline);
+    expect_no_leaks ();
+  }
+}
+
 /* A sink that wants no more, and a source that cannot be understood: an end, not a hang. */
 static void
 test_early_end (void)
@@ -267,6 +301,7 @@ main (int argc, char **argv)
   g_test_add_func ("/pipelines/seeks", test_seeks);
   g_test_add_func ("/pipelines/state-cycles", test_state_cycles);
   g_test_add_func ("/pipelines/renegotiation", test_renegotiation);
+  g_test_add_func ("/pipelines/broken-video", test_broken_video);
   g_test_add_func ("/pipelines/early-end", test_early_end);
   g_test_add_func ("/pipelines/downstream-error", test_downstream_error);
   g_test_add_func ("/pipelines/no-model", test_no_model);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What is said about frames: metadata, intervals and holding, thresholds, messages, statistics. */
 #include <gst/analytics/analytics.h>
+#include <gst/controller/gstdirectcontrolbinding.h>
+#include <gst/controller/gstinterpolationcontrolsource.h>
 
 #include "common.h"
 
@@ -420,6 +422,23 @@ test_stats (void)
   test_harness_free (h);
 }
 
+/* A control source sets the threshold by stream time. */
+static void
+test_controlled (void)
+{
+  GstHarness *h = test_harness (CAPS, NULL);
+  GstControlSource *source = gst_interpolation_control_source_new ();
+  g_object_set (source, "mode", GST_INTERPOLATION_MODE_NONE, NULL);
+  gst_timed_value_control_source_set (GST_TIMED_VALUE_CONTROL_SOURCE (source), 0, 0.0);
+  gst_timed_value_control_source_set (GST_TIMED_VALUE_CONTROL_SOURCE (source), 3 * FRAME_TIME, 1.0);
+  g_assert_true (gst_object_add_control_binding (GST_OBJECT (h->element),
+          gst_direct_control_binding_new (GST_OBJECT (h->element), "threshold", source)));
+  gst_object_unref (source);
+  for (int i = 0; i < 6; i++)
+    expect (h, TINY_LEFT, i, i < 3 ? "fresh" : "below-threshold", TINY_LEFT, 0);
+  test_harness_free (h);
+}
+
 static gpointer
 change_everything (gpointer data)
 {
@@ -465,6 +484,7 @@ main (int argc, char **argv)
   g_test_add_func ("/results/flagged-frames", test_flagged_frames);
   g_test_add_func ("/results/messages", test_messages);
   g_test_add_func ("/results/stats", test_stats);
+  g_test_add_func ("/results/controlled", test_controlled);
   g_test_add_func ("/results/changes-while-playing", test_changes_while_playing);
   return test_run ();
 }

@@ -39,25 +39,10 @@ append_result (GstStructure *structure, GstStructure *entry)
   gst_structure_take_value (structure, "results", &results);
 }
 
-/* Results stay true of a picture that was copied, scaled or converted, so they follow it everywhere. (Without a function
- * of our own only plain copies would keep them.) */
-static gboolean
-transform (GstBuffer *to, GstCustomMeta *meta, GstBuffer *from, GQuark type, gpointer data, gpointer user_data)
-{
-  const GValue *results = gst_structure_get_value (gst_custom_meta_get_structure (meta), "results");
-  if (!results)
-    return TRUE;
-  GstStructure *structure = get_structure (to);
-  for (guint i = 0; i < gst_value_array_get_size (results); i++)
-    append_result (structure, g_value_dup_boxed (gst_value_array_get_value (results, i)));
-  return TRUE;
-}
-
 void
 gst_vig_meta_register (void)
 {
-  static const char *tags[] = { NULL };
-  gst_meta_register_custom (GST_VIG_META_NAME, tags, transform, NULL, NULL);
+  gst_meta_register_custom_simple (GST_VIG_META_NAME); /* without tags: results stay true of whatever is made of a frame */
 }
 
 /* The ranks that reach the threshold, as one ClsMtd. Returns how many. */

@@ -132,12 +132,15 @@ test_harness_free (GstHarness *h)
   gst_harness_teardown (h);
 }
 
-/* RGB of a class's picture at x, y of a w times h picture; 0…255 */
+/* RGB (a class's, or of one colour 0xrrggbb where @class is -1) of a picture at x, y of a w times h picture; 0…255 */
 static void
-colour_at (int class, int x, int y, int w, int h, guint8 *rgb)
+colour_at (int class, guint32 colour, int x, int y, int w, int h, guint8 *rgb)
 {
   for (int c = 0; c < 3; c++) {
     switch (class) {
+      case -1:
+        rgb[c] = colour >> 8 * (2 - c) & 255;
+        break;
       case TINY_LEFT:
         rgb[c] = 255 * (w - 1 - x) / MAX (w - 1, 1);
         break;
@@ -157,7 +160,7 @@ colour_at (int class, int x, int y, int w, int h, guint8 *rgb)
 }
 
 static GstBuffer *
-rgb_picture (int class, const GstVideoInfo *info)
+rgb_picture (int class, guint32 colour, const GstVideoInfo *info)
 {
   GstBuffer *buffer = gst_buffer_new_allocate (NULL, info->size, NULL);
   GstVideoFrame frame;
@@ -165,14 +168,14 @@ rgb_picture (int class, const GstVideoInfo *info)
   for (int y = 0; y < info->height; y++) {
     guint8 *row = (guint8 *) GST_VIDEO_FRAME_PLANE_DATA (&frame, 0) + y * GST_VIDEO_FRAME_PLANE_STRIDE (&frame, 0);
     for (int x = 0; x < info->width; x++)
-      colour_at (class, x, y, info->width, info->height, row + 3 * x);
+      colour_at (class, colour, x, y, info->width, info->height, row + 3 * x);
   }
   gst_video_frame_unmap (&frame);
   return buffer;
 }
 
-GstBuffer *
-test_picture (const char *caps_string, int class)
+static GstBuffer *
+picture (const char *caps_string, int class, guint32 colour)
 {
   g_autoptr (GstCaps) caps = gst_caps_from_string (caps_string);
   GstVideoInfo to, from;
@@ -181,7 +184,7 @@ test_picture (const char *caps_string, int class)
   from.fps_n = to.fps_n;
   from.fps_d = to.fps_d;
   from.interlace_mode = to.interlace_mode;
-  GstBuffer *rgb = rgb_picture (class, &from);
+  GstBuffer *rgb = rgb_picture (class, colour, &from);
   GstBuffer *buffer = gst_buffer_new_allocate (NULL, to.size, NULL);
   gst_buffer_memset (buffer, 0, 0, to.size);
   GstVideoFrame in, out;
@@ -195,6 +198,18 @@ test_picture (const char *caps_string, int class)
   gst_video_frame_unmap (&out);
   gst_buffer_unref (rgb);
   return buffer;
+}
+
+GstBuffer *
+test_picture (const char *caps, int class)
+{
+  return picture (caps, class, 0);
+}
+
+GstBuffer *
+test_colour (const char *caps, guint32 colour)
+{
+  return picture (caps, -1, colour);
 }
 
 GstBuffer *

@@ -33,6 +33,8 @@ void test_harness_free (GstHarness *h);
 
 /* The class's picture in any format that GStreamer can convert to. */
 GstBuffer *test_picture (const char *caps, int class);
+/* All of one colour, 0xrrggbb. */
+GstBuffer *test_colour (const char *caps, guint32 colour);
 /* Of frame @i at 25 frames/s. */
 GstBuffer *test_frame (const char *caps, int class, int i);
 

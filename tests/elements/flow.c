@@ -276,9 +276,13 @@ static GstPadProbeReturn
 flush_from_within (GstPad *pad, GstPadProbeInfo *info, gpointer data)
 {
   Asking *flushing = data;
+  if (flushing->done)
+    return GST_PAD_PROBE_OK;
   flush (flushing->h);
+  gst_buffer_unref (GST_PAD_PROBE_INFO_BUFFER (info));
+  GST_PAD_PROBE_INFO_FLOW_RETURN (info) = GST_FLOW_FLUSHING; /* as a sink says that was flushed meanwhile */
   g_atomic_int_set (&flushing->done, 1);
-  return GST_PAD_PROBE_REMOVE;
+  return GST_PAD_PROBE_HANDLED;
 }
 
 /* Downstream's thread, which is our task, seeks: the flush comes round while the frame is still being pushed. */
@@ -528,14 +532,22 @@ test_flush_ends_a_query (void)
   gate_free (gate);
 }
 
+static gboolean
+refuse_query (GstPad *pad, GstObject *parent, GstQuery *query)
+{
+  return FALSE;
+}
+
 /* Downstream's answer, with one buffer more where that is allowed. */
 static void
 test_allocation (void)
 {
   GstHarness *h = test_harness (CAPS, NULL);
-  gst_pad_set_query_function (h->sinkpad, take_query);
   g_autoptr (GstCaps) caps = gst_caps_from_string (CAPS);
   g_autoptr (GstQuery) query = gst_query_new_allocation (caps, TRUE);
+  gst_pad_set_query_function (h->sinkpad, refuse_query);
+  g_assert_false (gst_pad_peer_query (h->srcpad, query));
+  gst_pad_set_query_function (h->sinkpad, take_query);
   g_assert_true (gst_pad_peer_query (h->srcpad, query));
   g_assert_true (gst_query_find_allocation_meta (query, GST_VIDEO_META_API_TYPE, NULL));
   g_assert_false (gst_query_find_allocation_meta (query, GST_VIDEO_CROP_META_API_TYPE, NULL));

@@ -16,6 +16,8 @@
 #include <gst/gst.h>
 #include <json-glib/json-glib.h>
 
+#define STALL_SECONDS 30
+
 /* One classified frame; label is an interned string. */
 typedef struct {
   double start, end; /* seconds of stream time */
@@ -40,7 +42,8 @@ typedef struct {
   const char *name; /* the video, as the user named it */
   GstElement *pipeline, *convert;
   GMainLoop *loop;
-  gboolean terminal, interrupted;
+  gboolean terminal, interrupted, live;
+  guint seen;       /* frames when on_watch looked last */
   char *error;      /* (owned): the first error of the run */
   FILE *out;
 
@@ -152,19 +155,40 @@ on_frame (GstPad *pad, GstPadProbeInfo *info, gpointer data)
 
 /* ---- the pipeline ----------------------------------------------------------------------------------------------- */
 
+/* FALSE for what need not be decoded: sound and subtitles. */
+static gboolean
+on_continue (GstElement *decoder, GstPad *pad, GstCaps *caps, gpointer data)
+{
+  const char *name = gst_structure_get_name (gst_caps_get_structure (caps, 0));
+  return !(g_str_has_prefix (name, "audio/") || g_str_has_prefix (name, "text/") || g_str_has_prefix (name, "subpicture/"));
+}
+
+/* What is not looked at still needs somewhere to go. */
+static void
+discard (App *app, GstPad *pad)
+{
+  GstElement *sink = gst_element_factory_make ("fakesink", NULL);
+  g_object_set (sink, "async", FALSE, NULL);
+  gst_bin_add (GST_BIN (app->pipeline), sink);
+  gst_element_sync_state_with_parent (sink);
+  g_autoptr (GstPad) sink_pad = gst_element_get_static_pad (sink, "sink");
+  gst_pad_link (pad, sink_pad);
+}
+
 static void
 on_pad (GstElement *decoder, GstPad *pad, gpointer data)
 {
   App *app = data;
   g_autoptr (GstCaps) caps = gst_pad_query_caps (pad, NULL);
   g_autoptr (GstPad) sink = gst_element_get_static_pad (app->convert, "sink");
-  if (!g_str_has_prefix (gst_structure_get_name (gst_caps_get_structure (caps, 0)), "video/") || gst_pad_is_linked (sink))
-    return; /* sound, subtitles, a second angle */
-  if (GST_PAD_LINK_FAILED (gst_pad_link (pad, sink)))
-    return;
-  g_mutex_lock (&app->lock);
-  app->has_video = TRUE;
-  g_mutex_unlock (&app->lock);
+  gboolean is_video = g_str_has_prefix (gst_structure_get_name (gst_caps_get_structure (caps, 0)), "video/x-raw");
+  if (is_video && !gst_pad_is_linked (sink) && GST_PAD_LINK_SUCCESSFUL (gst_pad_link (pad, sink))) {
+    g_mutex_lock (&app->lock);
+    app->has_video = TRUE;
+    g_mutex_unlock (&app->lock);
+  } else {
+    discard (app, pad);
+  }
 }
 
 static void
@@ -186,8 +210,10 @@ on_message (GstBus *bus, GstMessage *message, gpointer data)
     g_main_loop_quit (app->loop);
   } else if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR) {
     g_autoptr (GError) error = NULL;
-    gst_message_parse_error (message, &error, NULL);
-    fail (app, "%s", error->message);
+    g_autofree char *debug = NULL;
+    gst_message_parse_error (message, &error, &debug);
+    const char *detail = debug ? strrchr (debug, '\n') : NULL; /* the last line; before it is where in the source */
+    fail (app, detail ? "%s (%s)" : "%s", error->message, detail ? detail + 1 : "");
   }
   return G_SOURCE_CONTINUE;
 }
@@ -218,14 +244,14 @@ build_pipeline (App *app, const char *uri)
     g_object_set (classify, "top-k", app->top_k, NULL);
 
   GstElement *decoder = gst_element_factory_make ("uridecodebin", NULL);
-  g_autoptr (GstCaps) caps = gst_caps_from_string ("video/x-raw(ANY)");
   if (!decoder) {
     fail (app, "GStreamer's element uridecodebin (gst-plugins-base) is missing");
     return FALSE;
   }
-  g_object_set (decoder, "uri", uri, "caps", caps, "expose-all-streams", FALSE, NULL);
+  g_object_set (decoder, "uri", uri, NULL);
   gst_bin_add (GST_BIN (app->pipeline), decoder);
   app->convert = gst_bin_get_by_name (GST_BIN (app->pipeline), "convert");
+  g_signal_connect (decoder, "autoplug-continue", G_CALLBACK (on_continue), app);
   g_signal_connect (decoder, "pad-added", G_CALLBACK (on_pad), app);
   g_signal_connect (decoder, "no-more-pads", G_CALLBACK (on_no_more_pads), app);
 
@@ -242,6 +268,20 @@ duration_seconds (App *app)
 {
   gint64 duration;
   return gst_element_query_duration (app->pipeline, GST_FORMAT_TIME, &duration) ? (double) duration / GST_SECOND : 0;
+}
+
+/* Some broken files make decodebin wait for ever without a word. */
+static gboolean
+on_watch (gpointer data)
+{
+  App *app = data;
+  g_mutex_lock (&app->lock);
+  guint n = app->frames->len;
+  g_mutex_unlock (&app->lock);
+  if (n == app->seen && !app->live)
+    fail (app, "no frame for %d s", STALL_SECONDS);
+  app->seen = n;
+  return G_SOURCE_CONTINUE;
 }
 
 static gboolean
@@ -268,17 +308,19 @@ run (App *app)
   g_autoptr (GstBus) bus = gst_element_get_bus (app->pipeline);
   guint watch = gst_bus_add_watch (bus, on_message, app);
   guint timer = g_timeout_add (app->terminal ? 200 : 5000, on_progress, app);
+  guint stall = g_timeout_add_seconds (STALL_SECONDS, on_watch, app);
   guint interrupt = g_unix_signal_add (SIGINT, on_interrupt, app);
   gint64 start = g_get_monotonic_time ();
 
   /* A failed state change posts its reason on the bus: the loop finds it there. */
-  gst_element_set_state (app->pipeline, GST_STATE_PLAYING);
+  app->live = gst_element_set_state (app->pipeline, GST_STATE_PLAYING) == GST_STATE_CHANGE_NO_PREROLL;
   g_main_loop_run (app->loop);
 
   double promised = duration_seconds (app), seconds = (double) (g_get_monotonic_time () - start) / G_USEC_PER_SEC;
   gst_element_set_state (app->pipeline, GST_STATE_NULL);
   g_source_remove (watch);
   g_source_remove (timer);
+  g_source_remove (stall);
   g_source_remove (interrupt);
   g_clear_pointer (&app->loop, g_main_loop_unref);
   if (app->terminal)

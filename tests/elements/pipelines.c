@@ -290,6 +290,29 @@ test_live (void)
   expect_no_leaks ();
 }
 
+/* The model that ships, on what a camera shows when its signal is gone. */
+static void
+test_shipped_model (void)
+{
+  const struct { const char *pattern, *label; } patterns[] = { { "smpte", "test-pattern" }, { "snow", "snow" },
+    { "black", "black" }, { "blue", "solid-colour" } };
+  for (guint i = 0; i < G_N_ELEMENTS (patterns); i++) {
+    GstElement *pipeline = launch ("videotestsrc num-buffers=5 pattern=%s ! video/x-raw,width=640,height=480 ! " VIG
+        "%s ! appsink name=a sync=false", patterns[i].pattern, VIG_SHIPPED_MODEL);
+    gst_element_set_state (pipeline, GST_STATE_PLAYING);
+    GstElement *sink = gst_bin_get_by_name (GST_BIN (pipeline), "a");
+    GstSample *sample;
+    while ((sample = gst_app_sink_pull_sample (GST_APP_SINK (sink)))) {
+      g_assert_cmpstr (test_label (gst_sample_get_buffer (sample)), ==, patterns[i].label);
+      gst_sample_unref (sample);
+    }
+    expect_end (pipeline, GST_MESSAGE_EOS);
+    gst_object_unref (sink);
+    close_pipeline (pipeline);
+    expect_no_leaks ();
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -306,6 +329,7 @@ main (int argc, char **argv)
   g_test_add_func ("/pipelines/downstream-error", test_downstream_error);
   g_test_add_func ("/pipelines/no-model", test_no_model);
   g_test_add_func ("/pipelines/labels-change", test_labels_change);
+  g_test_add_func ("/pipelines/shipped-model", test_shipped_model);
   g_test_add_func ("/pipelines/live", test_live);
   return test_run ();
 }

@@ -178,6 +178,19 @@ def smooth_field(rng, h, w, cells):
     return cv2.resize(field, (w, h), interpolation=cv2.INTER_CUBIC)
 
 
+def fractal(rng, h, w):
+    """Noise of all scales, stretched along one side at times; about unit variance."""
+    total, weight = np.zeros((h, w), np.float32), 0.0
+    roughness, stretch = rng.uniform(0.5, 1.0), rng.choice([1, 1, 4, 8])
+    for octave in range(6):
+        cells, amount = 3 * 2 ** octave, roughness ** octave
+        field = noise_field(rng, max(2, int(cells // stretch) + 2), cells + 2, 1)[..., 0]
+        total += amount * cv2.resize(field, (w, h), interpolation=cv2.INTER_CUBIC)
+        weight += amount ** 2
+    total /= weight ** 0.5
+    return np.abs(total) * 2 - 1 if rng.random() < 0.3 else total   # veins, as of marble
+
+
 OCCLUDER_COLOURS = [(224, 172, 140), (150, 100, 70), (90, 55, 40), (235, 215, 180), (245, 240, 225), (200, 190, 170),
                     (60, 60, 65), (30, 30, 30), (120, 85, 50), (70, 90, 60), (170, 40, 40), (40, 60, 120)]
 
@@ -187,7 +200,7 @@ def occluder_surface(rng, sources, h, w, whole):
 
     Over the whole picture a thing with a shape of its own would be a defocused picture: only plain surfaces do.
     """
-    kind = 1 if whole else rng.random()
+    kind = rng.uniform(0.42, 1) if whole else rng.random()
     if kind < 0.3:    # an out-of-focus thing: a small crop, blurred away
         part = sources.picture((160, 120)).astype(np.float32)
         surface = cv2.resize(cv2.GaussianBlur(part, (0, 0), rng.uniform(9, 24)), (w, h))
@@ -202,7 +215,9 @@ def occluder_surface(rng, sources, h, w, whole):
             colour = rng.uniform(10, 245) * 0.7 + np.float32(rng.uniform(10, 245, 3)) * 0.3
         surface = np.empty((h, w, 3), np.float32)
         surface[:] = colour
-    if rng.random() < 0.8:    # uneven light
+    if 0.42 <= kind < 0.62:   # stone, wood, cloth, leaves: fractal noise, sharp
+        surface = surface + fractal(rng, h, w)[..., None] * rng.uniform(6, 40)
+    if rng.random() < 0.65:   # uneven light
         surface = surface * (1 + rng.uniform(0.05, 0.3) * smooth_field(rng, h, w, rng.integers(2, 4))[..., None])
     if rng.random() < 0.35:   # weave or fibre
         period, angle = rng.uniform(0.008, 0.05) * h, rng.uniform(0, np.pi)
@@ -222,16 +237,16 @@ def occluder_mask(rng, h, w):
     mh, mw = 240, max(40, int(w * s))
     mask = np.zeros((mh, mw), np.float32)
     kind = rng.random()
-    if kind < 0.25:    # a straight edge at any angle
+    if kind < 0.2:     # a straight edge at any angle
         angle, ys, xs = rng.uniform(0, 2 * np.pi), *np.ogrid[0:mh, 0:mw]
         d = (xs - mw / 2) * np.cos(angle) + (ys - mh / 2) * np.sin(angle)
         mask[d < np.percentile(d, rng.uniform(60, 100))] = 1
-    elif kind < 0.5:   # a wavy blob
+    elif kind < 0.4:   # a wavy blob
         field = smooth_field(rng, mh, mw, rng.integers(2, 5))
         mask[field < np.percentile(field, rng.uniform(60, 100))] = 1
     elif kind < 0.65:  # a box or paper, perhaps turned
         box = ((mw * rng.uniform(0.3, 0.7), mh * rng.uniform(0.3, 0.7)), (mw * rng.uniform(0.75, 1.3), mh * rng.uniform(0.75, 1.3)),
-               rng.choice([0, 0, rng.uniform(-40, 40)]))
+               rng.choice([0, 0, 0, rng.uniform(-40, 40)]))
         cv2.fillPoly(mask, [np.int32(cv2.boxPoints(box))], 1)
     elif kind < 0.8:   # a big round thing, or all but a round hole
         centre = (int(mw * rng.uniform(0.2, 0.8)), int(mh * rng.uniform(0.2, 0.8)))
@@ -334,8 +349,26 @@ def damage_row(rng, x, by, n):
             damage_block(rng, x, by, bx, n, rng.choice(["copy", "flat", "wave"]))
 
 
+def only_changes(rng, clean):
+    """What a decoder shows without a key frame: grey (or green), and on it the changes and some fresh blocks."""
+    h, w = clean.shape[:2]
+    x = clean.astype(np.float32)
+    moved = np.roll(x, rng.integers(-6, 7, 2), (0, 1))
+    ground = np.float32([128] * 3) if rng.random() < 0.75 else wild_colour(rng)
+    n = 16
+    rows, columns = -(-h // n), -(-w // n)
+    field = smooth_field(rng, rows, columns, 5) + 0.5 * rng.standard_normal((rows, columns))
+    fresh = cv2.resize((field > np.percentile(field, rng.uniform(40, 98))).astype(np.float32), (columns * n, rows * n),
+                       interpolation=cv2.INTER_NEAREST)[:h, :w, None]
+    y = ground + (x - moved) * rng.uniform(0.3, 1.2)
+    return to_uint8(y * (1 - fresh) + x * fresh)
+
+
 def simulated_blocky(rng, sources):
     clean = normal_picture(rng, sources)
+    if rng.random() < 0.2:
+        y = only_changes(rng, clean)
+        return y if p.is_blocky([clean], y) else None
     x = clean.astype(np.float32)
     h, w = x.shape[:2]
     n = int(rng.choice([8, 16, 16, 16, 32])) * max(1, round(h / 480))
@@ -354,7 +387,7 @@ def simulated_blocky(rng, sources):
         for r, c in np.argwhere(patchy < limit):
             damage_block(rng, x, int(r) * n, int(c) * n, n, rng.choice(styles))
     y = to_uint8(x)
-    return y if p.is_blocky(clean, y) else None
+    return y if p.is_blocky([clean], y) else None
 
 
 # ---- samples -----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Makes the evaluation set: frames of videos never seen in training, with faults made by GStreamer and FFmpeg.
 
-    python3 eval_frames.py MEDIA OUT_DIR
+    python3 eval_frames.py MEDIA OUT_DIR [SEED]
 
 None of the code that renders training samples is used here; only the limits that define the classes (picture.py) are
 the same, and a frame that does not keep its class's limits is not counted. Writes OUT_DIR/*.png and OUT_DIR/frames.json:
@@ -13,6 +13,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 
 import gi
 import numpy as np
@@ -182,11 +183,30 @@ def covered_variants(rnd, frames):
                  f"sink_1::xpos={x} sink_1::ypos={y} ! video/x-raw,width={w},height={h} ")
         box = f"videotestsrc pattern=solid-color foreground-color={argb} ! video/x-raw,width={bw},height={bh},framerate=25/1 ! c.sink_1"
         yield from shown(f"box, {name}", lambda f: composite(chain, box, f))
+    with tempfile.NamedTemporaryFile("w", suffix=".svg") as svg:
+        svg.write(hand(rnd, w, h))
+        svg.flush()
+        yield from shown("fingers", lambda f: gst(f"rsvgoverlay location={svg.name} width={w} height={h}", f))
     texture = rnd.choice(sorted(glob.glob(TEXTURES)))
     tw, th = int(w * rnd.uniform(0.8, 0.98)), int(h * rnd.uniform(0.8, 0.98))
     x, y = rnd.choice([0, w - tw]), rnd.choice([0, h - th])
     yield from shown("texture, " + os.path.basename(texture), lambda f: gst(
         f"gdkpixbufoverlay location={texture} offset-x={x} offset-y={y} overlay-width={tw} overlay-height={th}", f))
+
+
+FINGERS = """<svg xmlns="http://www.w3.org/2000/svg" width="{w}" height="{h}" viewBox="0 0 100 100" preserveAspectRatio="none">
+<defs><linearGradient id="g" x1="0" y1="{y1}" x2="1" y2="1"><stop offset="0" stop-color="{light}"/><stop offset="1" stop-color="{dark}"/>
+</linearGradient></defs><g stroke="url(#g)" stroke-linecap="round" stroke-width="{width}" fill="none">{lines}</g></svg>"""
+
+
+def hand(rnd, w, h):
+    """An SVG of a few thick fingers that reach into the picture from one side."""
+    light, dark = rnd.choice([("#e0b090", "#80503a"), ("#8a5a44", "#30180f"), ("#f0d8c0", "#b08468")])
+    n, lines = rnd.randint(3, 4), ""
+    for i in range(n):
+        y, tip = 100 * (i + 0.5) / n + rnd.uniform(-3, 3), rnd.uniform(70, 96)
+        lines += f'<path d="M-30 {y + rnd.uniform(-6, 6):.0f} L{tip:.0f} {y:.0f}"/>'
+    return FINGERS.format(w=w, h=h, y1=rnd.choice([0, 1]), light=light, dark=dark, width=100 / n * rnd.uniform(0.85, 1.05), lines=lines)
 
 
 def composite(chain, box, frames):
@@ -293,7 +313,11 @@ LOSSES = [("RTP H.264", I420 + " ! x264enc tune=zerolatency speed-preset=veryfas
           ("RTP MPEG-4", I420 + " ! avenc_mpeg4 bitrate={rate}000 gop-size=24 ! rtpmp4vpay mtu=700 config-interval=1 ! "
                          "identity drop-probability={loss} ! rtpmp4vdepay ! avdec_mpeg4 max-errors=-1"),
           ("TS MPEG-2", I420 + " ! avenc_mpeg2video bitrate={rate}000 gop-size=20 ! mpegtsmux alignment=1 ! identity drop-probability={loss} ! "
-                        "tsdemux ! mpegvideoparse ! avdec_mpeg2video max-errors=-1")]
+                        "tsdemux ! mpegvideoparse ! avdec_mpeg2video max-errors=-1"),
+          ("bytes, MPEG-2", I420 + " ! avenc_mpeg2video bitrate={rate}000 gop-size=15 ! breakmydata skip=300 probability={loss_of_bytes} ! "
+                            "mpegvideoparse ! avdec_mpeg2video output-corrupt=true max-errors=-1"),
+          ("bytes, H.264", I420 + " ! x264enc bitrate={rate} key-int-max=20 bframes=0 ! video/x-h264,stream-format=byte-stream ! "
+                           "breakmydata skip=400 probability={loss_of_bytes} ! h264parse ! avdec_h264 output-corrupt=true max-errors=-1")]
 
 
 def blocky_variants(rnd, clip):
@@ -301,8 +325,8 @@ def blocky_variants(rnd, clip):
     for name, chain in LOSSES:
         rate, loss = rnd.randint(800, 2500), rnd.choice([0.004, 0.01, 0.02, 0.04])
         seconds = lambda got: {pts: frame for pts, frame in got}
-        clean = seconds(push(chain.format(rate=rate, loss=0), clip))
-        damaged = seconds(push(chain.format(rate=rate, loss=loss), clip))
+        clean = seconds(push(chain.format(rate=rate, loss=0, loss_of_bytes=0), clip))
+        damaged = seconds(push(chain.format(rate=rate, loss=loss, loss_of_bytes=loss / 30), clip))
         both = sorted(set(clean) & set(damaged))
         yield name, [damaged[t] for t in both], [clean[t] for t in both]
     h, w = clip[0].shape[:2]
@@ -310,7 +334,7 @@ def blocky_variants(rnd, clip):
                                      ("bits, MPEG-2", ["mpeg2video", "-q:v", "4"], "mpeg2video")):
         stream = ffmpeg(["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{w}x{h}", "-i", "-", "-pix_fmt", "yuv420p", "-g", "16",
                          "-c:v", *encoder, "-f", container, "-"], b"".join(f.tobytes() for f in clip))
-        noise = ["-c", "copy", "-bsf:v", f"noise=amount={rnd.choice([900, 2500, 6000])}", "-f", container, "-"]
+        noise = ["-c", "copy", "-bsf:v", f"noise=amount={rnd.choice([700, 2000, 5000])}", "-f", container, "-"]
         bad = ffmpeg(["-f", container, "-i", "-", *noise], stream)
         clean, damaged = (stream_frames(s, container, w, h) for s in (stream, bad))
         if len(clean) == len(damaged):
@@ -379,14 +403,14 @@ def add_video(todo, rnd, name, path):
         for f in got:
             todo.add("black", variant, name, f, p.is_black(p.view(f)))
     for variant, bad, clean in blocky_variants(rnd, clip):
-        shown = [(b, c) for b, c in zip(bad, clean) if p.is_normal(p.view(c)) and p.is_blocky(c, b)]
-        for b, _ in rnd.sample(shown, min(6, len(shown))):
+        shown = [b for i, b in enumerate(bad) if p.is_normal(p.view(clean[i])) and p.is_blocky(clean[max(0, i - 12):i + 13], b)]
+        for b in rnd.sample(shown, min(6, len(shown))):
             todo.add("blocky", variant, name, b, True)
 
 
-def main(media, out):
+def main(media, out, seed=2026):
     Gst.init(None)
-    rnd = random.Random(20)
+    rnd = random.Random(int(seed))
     todo = Set(out)
     for name, path in VIDEOS.items():
         found = [path] if os.path.exists(path) else glob.glob(os.path.join(media, "**", path), recursive=True)

@@ -143,7 +143,12 @@ def zone_plate(rng, x):
     if stretch[0] == 0 or stretch[1] == 0:
         r = (abs(xs - cx) / h * stretch[0] + abs(ys - cy) / h * stretch[1]) ** power
     phase = rng.uniform(0, 2 * np.pi) + np.float32([0, 0, 0] if rng.random() < 0.7 else rng.uniform(0, 6, 3))
-    x[:] = 128 + 127 * np.sin(r[..., None] * rng.uniform(15, 350) + phase)
+    wave = np.sin(r[..., None] * rng.uniform(15, 350) + phase)
+    if rng.random() < 0.3:   # lines instead of waves, thick or thin
+        wave = np.where(wave > rng.choice([0, 0.7, 0.95]), 1, -1) * rng.choice([1, -1])
+    x[:] = 128 + 127 * wave
+    if rng.random() < 0.2:
+        cv2.circle(x, (int(cx), int(cy)), int(h * rng.uniform(0.05, 0.25)), (int(rng.integers(0, 256)),) * 3, -1)
 
 
 def spokes(rng, x):
@@ -151,7 +156,9 @@ def spokes(rng, x):
     ys, xs = np.ogrid[0:h, 0:w]
     angle = np.arctan2(ys - h / 2, xs - w / 2)[..., None]
     wave = np.sin(angle * rng.integers(4, 40) + rng.uniform(0, 6))
-    x[:] = np.where(wave > 0, 255, 0) if rng.random() < 0.6 else 128 + 127 * wave
+    x[:] = np.where(wave > rng.choice([0, 0, 0.6, 0.9]), 255, 0) if rng.random() < 0.7 else 128 + 127 * wave
+    if rng.random() < 0.3:   # a disc in the middle
+        cv2.circle(x, (w // 2, h // 2), int(h * rng.uniform(0.05, 0.2)), (int(rng.integers(0, 256)),) * 3, -1)
     if rng.random() < 0.3:
         x[:] = x * np.float32(rng.uniform(0, 1, 3))
 
@@ -206,7 +213,13 @@ def moving_marks(rng, x):
     if style < 0.35:
         x[:] = rng.choice([0, 0, 20, 128]) if rng.random() < 0.7 else np.float32(rng.uniform(0, 255, 3))
         r = int(h * rng.uniform(0.04, 0.16))
-        cv2.circle(x, (int(rng.integers(r, w - r)), int(rng.integers(r, h - r))), r, (255, 255, 255), -1, cv2.LINE_AA)
+        at = int(rng.integers(r, w - r)), int(rng.integers(r, h - r))
+        if rng.random() < 0.5:
+            cv2.circle(x, at, r, (255, 255, 255), -1, cv2.LINE_AA)
+        elif rng.random() < 0.5:
+            x[:, at[0]:at[0] + r] = 255
+        else:
+            x[at[1]:at[1] + r] = 255
     else:
         n, angle, (ys, xs) = h * rng.uniform(0.02, 0.25), rng.uniform(0, np.pi), np.ogrid[0:h, 0:w]
         wave = ((xs * np.cos(angle) + ys * np.sin(angle)) / n % 2)[..., None]
@@ -214,8 +227,8 @@ def moving_marks(rng, x):
         x[:] = np.where(wave < 1, a, b)
 
 
-PATTERNS = [(colour_bars, 0.36), (ramp, 0.1), (checkers, 0.12), (zone_plate, 0.1), (spokes, 0.05), (grid_and_circle, 0.13),
-            (multiburst, 0.03), (colour_fields, 0.06), (moving_marks, 0.05)]
+PATTERNS = [(colour_bars, 0.28), (ramp, 0.1), (checkers, 0.13), (zone_plate, 0.13), (spokes, 0.08), (grid_and_circle, 0.12),
+            (multiburst, 0.03), (colour_fields, 0.06), (moving_marks, 0.07)]
 
 
 def test_pattern(rng, w, h):

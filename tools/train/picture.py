@@ -91,5 +91,9 @@ def is_snow(seen):
 
 
 def is_blocky(clean, damaged):
-    """At least 12% of the 16x16 blocks differ strongly from the undamaged decode; not merely a grey frame."""
-    return damaged_share(clean, damaged) >= 0.12 and luma(damaged).std() >= 12
+    """At least 12% of the 16x16 blocks differ strongly from the undamaged decode, and it is not merely one colour.
+
+    `clean` may hold neighbouring frames too: a frame that is only late is not damaged.
+    """
+    y = luma(damaged).astype(np.int16)
+    return (np.abs(y - int(np.median(y))) > 12).mean() >= 0.2 and min(damaged_share(c, damaged) for c in clean) >= 0.12

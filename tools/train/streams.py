@@ -8,8 +8,9 @@ import numpy as np
 import picture as p
 from degrade import with_look
 
-FRAMES = 20
-SIZES = [(320, 240), (352, 288), (480, 272), (640, 360), (640, 480)]
+FRAMES = 12
+DAMAGES = 3           # of one encoded clip
+SIZES = [(320, 240), (320, 240), (352, 288), (400, 224), (480, 272), (640, 360)]
 
 # codec, container, quality options
 CODECS = [("mpeg4", "m4v", lambda r: ["-q:v", str(r.integers(2, 14))]),
@@ -45,8 +46,16 @@ def crop_exactly(original, left, top, cw, ch, w, h):
     return cv2.resize(np.ascontiguousarray(original[top:top + ch, left:left + cw]), (w, h), interpolation=cv2.INTER_AREA)
 
 
+def without_key_frame(rng, stream):
+    """Most of the first frame missing: what a receiver sees that joins late or lost it."""
+    end = len(stream) * rng.uniform(0.08, 0.3)   # the first frame is by far the largest
+    return stream[:200] + stream[int(end):]
+
+
 def damage(rng, stream):
-    """Flips, zeroes or drops bytes, sparing the first headers."""
+    """Flips, overwrites or drops bytes, sparing the first headers."""
+    if rng.random() < 0.2:
+        return without_key_frame(rng, stream)
     stream = bytearray(stream)
     spare, n = 300, len(stream)
     if n < 3000:
@@ -67,7 +76,7 @@ def damage(rng, stream):
 class Streams:
     """A pool of damaged and of intact decoded frames, slowly renewed."""
 
-    def __init__(self, rng, sources, pool=500, uses=4):
+    def __init__(self, rng, sources, pool=300, uses=1.5):
         self.rng, self.sources, self.pool, self.uses = rng, sources, pool, uses
         self.bad, self.good, self.credit = [], [], 0
 
@@ -81,14 +90,18 @@ class Streams:
         stream = ffmpeg(*raw, "-i", "-", *pixels, "-c:v", codec, "-g", str(rng.integers(5, 40)), *options(rng),
                         "-f", container, "-", data=clip.tobytes())
         clean = self.decode(stream, container, [], w, h)
-        conceal = [[], [], ["-ec", "0"], ["-ec", "guess_mvs"]][rng.integers(4)]
-        damaged = self.decode(damage(rng, stream), container, conceal, w, h)
-        if len(damaged) == len(clean):   # otherwise frames were lost and there is nothing to compare with
-            shown = [i for i in range(len(clean)) if p.is_normal(p.view(clean[i])) and p.is_blocky(clean[i], damaged[i])]
-            self.bad += [damaged[i].copy() for i in rng.permutation(shown)[:7]]
-        intact = [f for f in clean[rng.permutation(len(clean))[:3]] if p.is_normal(p.view(f))]
-        self.good += [f.copy() for f in intact]
-        self.bad, self.good = self.bad[-self.pool:], self.good[-self.pool // 2:]
+        usable = [p.is_normal(p.view(f)) for f in clean]
+        for _ in range(DAMAGES):
+            conceal = [[], [], ["-ec", "0"], ["-ec", "guess_mvs"]][rng.integers(4)]
+            damaged = self.decode(damage(rng, stream), container, conceal, w, h)
+            if len(damaged) < len(clean) - 2:   # too many frames lost to know which is which
+                continue
+            ahead = len(clean) - len(damaged)   # frames are lost at the start: count from the end
+            shown = [damaged[i - ahead] for i in np.flatnonzero(usable) if 0 <= i - ahead < len(damaged)
+                     and p.is_blocky(clean, damaged[i - ahead])]
+            self.bad += [shown[i].copy() for i in rng.permutation(len(shown))[:3]]
+        self.good += [f.copy() for f in clean[np.flatnonzero(usable)][:: FRAMES // 2]]
+        self.bad, self.good = self.bad[-self.pool:], self.good[-self.pool:]
 
     def decode(self, stream, container, conceal, w, h):
         flags = ["-flags", "+output_corrupt", "-err_detect", "ignore_err", *conceal]
@@ -100,9 +113,9 @@ class Streams:
     def take(self, frames_of):
         self.credit -= 1
         frames = frames_of()
-        while self.credit < 0 or len(frames) < 60:
+        while self.credit < 0 or len(frames) < 40:
             self.renew()
-            self.credit += 7 * self.uses
+            self.credit += 8 * self.uses
             frames = frames_of()
         return frames[self.rng.integers(len(frames))]
 

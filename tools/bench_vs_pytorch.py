@@ -21,7 +21,6 @@ import vig_weights  # noqa: E402
 
 BUILD = os.path.join(TOP, "build", "engine")
 ROUND_SECONDS = 1.5  # of measuring, each side, each round
-QUIET = 0.10         # cores; a round with more than that used by other processes is thrown away
 
 
 def busy_seconds():
@@ -89,6 +88,8 @@ def main():
     ap.add_argument("--rounds", type=int, default=9)
     ap.add_argument("--threads", type=int, default=0)
     ap.add_argument("--precision", default="fp32,bf16")
+    ap.add_argument("--quiet", type=float, default=0.1, metavar="CORES",
+                    help="a round in which other processes used more cores than that is thrown away (default 0.1)")
     ap.add_argument("--json", metavar="FILE")
     args = ap.parse_args()
     args.threads = args.threads or len(os.sched_getaffinity(0))
@@ -113,13 +114,13 @@ def main():
                 while len(a) < args.rounds and thrown < 3 * args.rounds:
                     (ours, theirs), others = load_of_others(
                         lambda: (ours_ms(args, path, precision, batch), torch_ms(model, x, precision)))
-                    if others > QUIET:
+                    if others > args.quiet:
                         thrown += 1
                         continue
                     a.append(ours / batch)
                     b.append(theirs / batch)
                 if not a:
-                    sys.exit(f"never quiet: other processes used more than {QUIET} cores in each of {thrown} rounds")
+                    sys.exit(f"never quiet: other processes used more than {args.quiet} cores in each of {thrown} rounds")
                 ours, theirs = statistics.median(a), statistics.median(b)
                 spread = lambda m, t: f"{m:.2f} [{min(t):.2f}..{max(t):.2f}]"
                 print(f"{precision} batch {batch:<3}{spread(ours, a):>19}{spread(theirs, b):>18}{1e3 / ours:>9.1f}"

@@ -372,8 +372,10 @@ make_writable (GstVigClassify *self, GstBuffer *buffer)
   if (gst_buffer_is_writable (buffer))
     return buffer;
   GstBuffer *shell = gst_buffer_copy (buffer);
-  if (!shell)
+  if (!shell) {
+    GST_WARNING_OBJECT (self, "a shared buffer could not be copied: its result is not attached");
     return buffer;
+  }
   gboolean copied = FALSE;
   for (guint i = 0; i < gst_buffer_n_memory (shell); i++)
     copied |= gst_buffer_peek_memory (shell, i) != gst_buffer_peek_memory (buffer, i);

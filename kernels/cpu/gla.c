@@ -12,6 +12,12 @@
  * An item of work is a head, forward and then backward, so that the second direction adds to what the first has left in o.
  * Too few heads for the threads: the directions become items of their own, backward into a buffer that is added at the
  * end; still too few: each is cut along DV, and every part computes the factors again. None of this changes a sum.
+ *
+ * Measured (a token of a head in one direction is a step; state 32 x 64, 196 tokens, 3 heads, both directions; one thread
+ * on a Zen 4 core, best of 31):
+ *   avx512 122 us, 9.7 Mstep/s; avx2 142 us; two threads 89 us. The nine operations alone would take 93 us at the
+ *   rate at which matmul runs there (3.65 G multiply-adds of 16 floats a second).
+ *   check-kernels --bench --kernel gla_bidir --threads 1
  */
 #include <math.h>
 

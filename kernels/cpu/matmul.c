@@ -2,9 +2,9 @@
 /*
  * Matrix products through oneDNN, as one-thread primitives over tiles of rows that our own threads share.
  *
- * A library's product may sum in another order for another number of rows, of threads, or on another day of the week. Here
- * the tiles of an item follow from its number of rows alone, every tile of a size goes through the same primitive, and a
- * primitive runs on one thread: so each row meets the same instructions in any batch and with any number of threads.
+ * A library's product may sum in another order for another number of rows or threads. Here the tiles of an item follow from
+ * its number of rows alone, every tile of a size goes through the same primitive, and a primitive runs on one thread: so
+ * each row meets the same instructions in any batch and with any number of threads.
  *
  * Weights are packed once, into the layout that oneDNN prefers for a tile of TILE rows; every primitive of that n, k and
  * type uses this layout. Primitives are shared by all matrices of a shape. What runs is chosen by oneDNN from the
@@ -12,7 +12,17 @@
  * hardware for it is widened to fp32 here, since oneDNN would emulate it slowly.
  *
  * oneDNN may be built on OpenMP. It asks OpenMP for the number of threads when a primitive is made and when it runs;
- * with_one_thread() answers 1, so that no team of OpenMP's is ever started.
+ * set_threads() has it answer 1, so that no team of OpenMP's is ever started.
+ *
+ * Measured (rows x n x k of ViG-T; one thread on a Zen 4 core, best of 31):
+ *                fp32            bf16
+ *   196x592x192  116 GFLOP/s     230 GFLOP/s
+ *   196x192x192  116             228
+ *   196x1024x192 116             228
+ *   196x192x512  117             233
+ *   1x1000x192   9.4 us          4.9 us
+ * Two threads take half the time (196x192x512: 165 us and 85 us for 330 us and 166 us).
+ *   check-kernels --bench --kernel matmul_run --threads 1
  */
 #include <dlfcn.h>
 #include <oneapi/dnnl/dnnl.h>

@@ -39,7 +39,6 @@ static inline Vec v_sub_product (Vec a, Vec b, Vec c) { return _mm512_fmsub_ps (
 static inline Vec v_min (Vec a, Vec b) { return _mm512_min_ps (a, b); } /* b if either is NaN */
 static inline Vec v_max (Vec a, Vec b) { return _mm512_max_ps (a, b); } /* likewise */
 static inline Vec v_abs (Vec a) { return _mm512_abs_ps (a); }
-static inline Vec v_if_negative (Vec x, Vec then, Vec otherwise) { return _mm512_mask_mov_ps (otherwise, _mm512_movepi32_mask (_mm512_castps_si512 (x)), then); }
 static inline float v_sum (Vec x) { return _mm512_reduce_add_ps (x); }
 static inline float v_greatest (Vec x) { return _mm512_reduce_max_ps (x); }
 
@@ -55,6 +54,12 @@ v_sum4 (Vec a, Vec b, Vec c, Vec d, float *to)
 }
 static inline Vec v_round (Vec x) { return _mm512_roundscale_ps (x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 static inline Vec v_scale (Vec x, Vec n) { return _mm512_scalef_ps (x, n); } /* x * 2^n */
+
+static inline Vec
+v_if_negative (Vec x, Vec then, Vec otherwise)
+{
+  return _mm512_mask_mov_ps (otherwise, _mm512_movepi32_mask (_mm512_castps_si512 (x)), then);
+}
 
 /* 1 / x: a 14-bit estimate and one Newton step; 0 for infinity. */
 static inline Vec
@@ -97,7 +102,13 @@ enum { VW = 8 };
 typedef __m256 Vec;
 typedef __m256i Lanes;
 
-static inline Lanes v_lanes (int n) { return _mm256_cmpgt_epi32 (_mm256_set1_epi32 (n), _mm256_setr_epi32 (0, 1, 2, 3, 4, 5, 6, 7)); }
+
+static inline Lanes
+v_lanes (int n)
+{
+  return _mm256_cmpgt_epi32 (_mm256_set1_epi32 (n), _mm256_setr_epi32 (0, 1, 2, 3, 4, 5, 6, 7));
+}
+
 static inline Vec v_set (float x) { return _mm256_set1_ps (x); }
 static inline Vec v_load (const float *p) { return _mm256_loadu_ps (p); }
 static inline void v_store (float *p, Vec x) { _mm256_storeu_ps (p, x); }

@@ -132,7 +132,8 @@ pos_tensors (CheckCase *c)
 static void
 pos_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
 {
-  k->add_pos (k->ctx, &(VigAddPos) { .batch = batch, .tokens = c->d[POS_TOKENS], .c = c->d[POS_C], .x = p[0], .pos = p[1] });
+  k->add_pos (k->ctx, &(VigAddPos) { .batch = batch, .tokens = c->d[POS_TOKENS], .c = c->d[POS_C], .x = p[0],
+      .pos = p[1] });
 }
 
 static void
@@ -191,7 +192,8 @@ static void
 mm_tensors (CheckCase *c)
 {
   const int *d = c->d;
-  add (c, (CheckTensor) { .name = "weight", .size = (size_t) d[MM_N] * d[MM_K], .range = 1, .shared = true, .host = true });
+  add (c, (CheckTensor) { .name = "weight", .size = (size_t) d[MM_N] * d[MM_K], .range = 1, .shared = true,
+      .host = true });
   add (c, (CheckTensor) { .name = "bias", .size = d[MM_N], .range = 1, .shared = true, .host = true });
   add (c, (CheckTensor) { .name = "a", .type = d[MM_TYPE], .size = (size_t) d[MM_ROWS] * d[MM_K], .range = 2 });
   add (c, (CheckTensor) { .name = "c", .use = d[MM_ACCUMULATE] ? CHECK_INOUT : CHECK_OUT,
@@ -466,7 +468,8 @@ pool_tensors (CheckCase *c)
 static void
 pool_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
 {
-  k->pool_mean (k->ctx, &(VigPoolMean) { .batch = batch, .tokens = c->d[POS_TOKENS], .c = c->d[POS_C], .x = p[0], .y = p[1] });
+  k->pool_mean (k->ctx, &(VigPoolMean) { .batch = batch, .tokens = c->d[POS_TOKENS], .c = c->d[POS_C], .x = p[0],
+      .y = p[1] });
 }
 
 static const int pool_shapes[][CHECK_DIMS] = { { 196, 192 }, { 49, 768 }, { 1, 17 }, { 4096, 7 } };

@@ -602,24 +602,61 @@ sink_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
   return gst_vig_queue_push_frame (&self->queue, buffer);
 }
 
-/* FALSE and an error on the bus for caps that we cannot take. */
+/* The memory that the caps speak of, if it is another than the system's. */
+static const char *
+foreign_memory (const GstCaps *caps)
+{
+  GstCapsFeatures *features = gst_caps_get_features (caps, 0);
+  for (guint i = 0; i < gst_caps_features_get_size (features); i++) {
+    const char *feature = gst_caps_features_get_nth (features, i);
+    if (g_str_has_prefix (feature, "memory:") && !g_str_equal (feature, GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY))
+      return feature;
+  }
+  return NULL;
+}
+
+static const char *
+downloader (const char *memory)
+{
+  if (g_str_equal (memory, "memory:GLMemory"))
+    return "gldownload";
+  if (g_str_equal (memory, "memory:CUDAMemory"))
+    return "cudadownload";
+  return "vapostproc, or glupload ! gldownload,";
+}
+
+/* Caps of which no frame could be described: FALSE with @error set to a sentence that says what to do. */
 static gboolean
-check_caps (GstVigClassify *self, GstEvent *event)
+check_caps (GstEvent *event, GError **error)
 {
   GstCaps *caps;
   GstVideoInfo info;
-  GError *error = NULL;
   gst_event_parse_caps (event, &caps);
+  const char *memory = foreign_memory (caps);
+  if (memory) {
+    g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT,
+        "The frames must be in system memory, but the caps say %s: put %s in front of vigclassify.", memory,
+        downloader (memory));
+    return FALSE;
+  }
   if (!gst_video_info_from_caps (&info, caps)) {
     g_autofree char *string = gst_caps_to_string (caps);
-    GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("The caps must describe raw video, found %s.", string), (NULL));
+    g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "The caps must describe raw video, found %s.",
+        string);
     return FALSE;
   }
-  if (!gst_vig_frame_check_info (&info, &error)) {
-    post_stream_error (self, error);
-    return FALSE;
-  }
-  return TRUE;
+  return gst_vig_frame_check_info (&info, error);
+}
+
+/* Sees the caps before the pad itself refuses those outside of its template, with no word of why. */
+static GstPadProbeReturn
+explain_caps (GstPad *pad, GstPadProbeInfo *info, gpointer data)
+{
+  GError *error = NULL;
+  GstEvent *event = GST_PAD_PROBE_INFO_EVENT (info);
+  if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS && !check_caps (event, &error))
+    post_stream_error (data, error);
+  return GST_PAD_PROBE_OK;
 }
 
 static gboolean
@@ -661,7 +698,7 @@ sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
     case GST_EVENT_FLUSH_STOP:
       return flush_stop (self, event) ? GST_FLOW_OK : GST_FLOW_ERROR;
     case GST_EVENT_CAPS:
-      if (!check_caps (self, event)) {
+      if (!check_caps (event, NULL)) { /* explain_caps() has said why */
         gst_event_unref (event);
         return GST_FLOW_NOT_NEGOTIATED;
       }
@@ -674,25 +711,10 @@ sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
   return gst_pad_event_default (pad, parent, event) ? GST_FLOW_OK : GST_FLOW_ERROR;
 }
 
-/* Caps that say interlace-mode=alternate are accepted only to be refused as an event, where an error message can say
- * what to do about it. */
-static gboolean
-is_alternate (GstQuery *query)
-{
-  GstCaps *caps;
-  gst_query_parse_accept_caps (query, &caps);
-  return !gst_caps_is_empty (caps) && !gst_caps_is_any (caps)
-      && g_strcmp0 (gst_structure_get_string (gst_caps_get_structure (caps, 0), "interlace-mode"), "alternate") == 0;
-}
-
 static gboolean
 sink_query (GstPad *pad, GstObject *parent, GstQuery *query)
 {
   GstVigClassify *self = GST_VIG_CLASSIFY (parent);
-  if (GST_QUERY_TYPE (query) == GST_QUERY_ACCEPT_CAPS && is_alternate (query)) {
-    gst_query_set_accept_caps_result (query, TRUE);
-    return TRUE;
-  }
   if (GST_QUERY_IS_SERIALIZED (query))
     return gst_vig_queue_ask (&self->queue, query);
   return gst_pad_query_default (pad, parent, query);
@@ -1010,6 +1032,7 @@ gst_vig_classify_init (GstVigClassify *self)
   gst_pad_set_chain_function (self->sinkpad, sink_chain);
   gst_pad_set_event_full_function (self->sinkpad, sink_event);
   gst_pad_set_query_function (self->sinkpad, sink_query);
+  gst_pad_add_probe (self->sinkpad, GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, explain_caps, self, NULL);
   GST_PAD_SET_PROXY_CAPS (self->sinkpad);
   gst_element_add_pad (GST_ELEMENT (self), self->sinkpad);
 

@@ -386,17 +386,28 @@ test_alternate (void)
   test_harness_free (h);
 }
 
+/* They are not accepted, and who sends them all the same is told what to put in front. */
 static void
 test_unfit_caps (void)
 {
-  const char *caps[] = { "video/x-raw,format=AYUV,width=64,height=64,framerate=25/1",
-    "video/x-raw(memory:DMABuf),format=DMA_DRM,drm-format=NV12,width=64,height=64,framerate=25/1", "audio/x-raw" };
-  GstHarness *h = test_harness (NULL, NULL);
+  const char *caps[][2] = {
+    { "video/x-raw,format=Y444_10LE,width=64,height=64,framerate=25/1", "videoconvert" },
+    { "video/x-raw(memory:DMABuf),format=DMA_DRM,drm-format=NV12,width=64,height=64,framerate=25/1", "vapostproc" },
+    { "video/x-raw(memory:VAMemory),format=NV12,width=64,height=64,framerate=25/1", "vapostproc" },
+    { "video/x-raw(memory:GLMemory),format=RGBA,width=64,height=64,framerate=25/1", "gldownload" },
+    { "video/x-raw(memory:CUDAMemory),format=NV12,width=64,height=64,framerate=25/1", "cudadownload" },
+    { "audio/x-raw", "raw video" },
+  };
   for (guint i = 0; i < G_N_ELEMENTS (caps); i++) {
-    g_autoptr (GstCaps) c = gst_caps_from_string (caps[i]);
+    GstHarness *h = test_harness (NULL, NULL);
+    g_autoptr (GstCaps) c = gst_caps_from_string (caps[i][0]);
     g_assert_false (gst_pad_peer_query_accept_caps (h->srcpad, c));
+    gst_harness_push_event (h, gst_event_new_stream_start ("unfit"));
+    gst_harness_push_event (h, gst_event_new_caps (c));
+    test_expect_error (test_bus (h), GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, caps[i][1]);
+    test_expect_no_error (test_bus (h));
+    test_harness_free (h);
   }
-  test_harness_free (h);
 }
 
 /* Once each time the element is started. */

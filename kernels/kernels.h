@@ -237,7 +237,8 @@ enum {
 };
 
 /* The CPU backend: the best variant of every operator that this machine has and mask allows, over `threads` threads
- * (0: all that this process may use). Always works: what has no faster variant here is ref's. */
+ * (0: all that this process may use). Always works: what has no faster variant here is ref's. Matrix products are
+ * oneDNN's, which looks at the machine itself (mask 0: ref's; without VIG_CPU_BF16, bf16 is multiplied as fp32). */
 VigKernels *vig_kernels_cpu_open (int threads, unsigned mask);
 
 /* Position embedding for another grid (host memory, once per size): separable bicubic with a = -0.75, half-pixel

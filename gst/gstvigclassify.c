@@ -103,14 +103,14 @@ struct _GstVigClassify {
 
 enum { BELOW_THRESHOLD = -1, NOTHING_YET = -2 };
 
+#define CAPS GST_VIDEO_CAPS_MAKE (GST_VIG_FORMATS) "; " \
+  GST_VIDEO_CAPS_MAKE_WITH_FEATURES (GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY ", " \
+      GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION, GST_VIG_FORMATS)
+
 static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIG_FORMATS) "; "
-        GST_VIDEO_CAPS_MAKE_WITH_FEATURES (GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY ", "
-            GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION, GST_VIG_FORMATS)));
+    GST_STATIC_CAPS (CAPS));
 static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src", GST_PAD_SRC, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS (GST_VIDEO_CAPS_MAKE (GST_VIG_FORMATS) "; "
-        GST_VIDEO_CAPS_MAKE_WITH_FEATURES (GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY ", "
-            GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION, GST_VIG_FORMATS)));
+    GST_STATIC_CAPS (CAPS));
 
 G_DEFINE_TYPE (GstVigClassify, gst_vig_classify, GST_TYPE_ELEMENT)
 GST_ELEMENT_REGISTER_DEFINE_WITH_CODE (vigclassify, "vigclassify", GST_RANK_NONE, GST_TYPE_VIG_CLASSIFY,
@@ -268,10 +268,21 @@ end_result (GstVigClassify *self)
   self->have_result = FALSE;
 }
 
+/* Both are NONE where the segment does not count time (appsrc's, unless told to) or the frame has none. */
 static GstClockTime
 running_time (GstVigClassify *self, GstBuffer *buffer)
 {
+  if (self->segment.format != GST_FORMAT_TIME)
+    return GST_CLOCK_TIME_NONE;
   return gst_segment_to_running_time (&self->segment, GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
+}
+
+static GstClockTime
+stream_time (GstVigClassify *self, GstBuffer *buffer)
+{
+  if (self->segment.format != GST_FORMAT_TIME)
+    return GST_CLOCK_TIME_NONE;
+  return gst_segment_to_stream_time (&self->segment, GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
 }
 
 static VigOrientation
@@ -351,7 +362,7 @@ announce (GstVigClassify *self, GstBuffer *buffer, const Settings *settings, con
         "label", G_TYPE_STRING, label >= 0 ? self->labels[label] : NULL,
         "confidence", G_TYPE_DOUBLE, (double) top->value,
         "pts", G_TYPE_UINT64, pts,
-        "stream-time", G_TYPE_UINT64, gst_segment_to_stream_time (&self->segment, GST_FORMAT_TIME, pts),
+        "stream-time", G_TYPE_UINT64, stream_time (self, buffer),
         "running-time", G_TYPE_UINT64, running_time (self, buffer),
         "since", G_TYPE_UINT64, pts, NULL);
     if (self->announced != NOTHING_YET)
@@ -436,9 +447,9 @@ watch_latency (GstVigClassify *self)
 static GstFlowReturn
 send_frame (GstVigClassify *self, GstBuffer *buffer)
 {
-  GstClockTime stream_time = gst_segment_to_stream_time (&self->segment, GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
-  if (GST_CLOCK_TIME_IS_VALID (stream_time))
-    gst_object_sync_values (GST_OBJECT (self), stream_time);
+  GstClockTime now = stream_time (self, buffer);
+  if (GST_CLOCK_TIME_IS_VALID (now))
+    gst_object_sync_values (GST_OBJECT (self), now);
   GST_OBJECT_LOCK (self);
   Settings settings = self->settings;
   GST_OBJECT_UNLOCK (self);

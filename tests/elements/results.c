@@ -309,6 +309,25 @@ test_no_timestamps (void)
   test_harness_free (h);
 }
 
+/* A segment in bytes, as appsrc sends it unless told otherwise, makes timestamps mean nothing. */
+static void
+test_segment_in_bytes (void)
+{
+  GstHarness *h = test_harness (CAPS, "interval", 2, NULL);
+  GstSegment segment;
+  gst_segment_init (&segment, GST_FORMAT_BYTES);
+  gst_harness_push_event (h, gst_event_new_segment (&segment));
+  for (int i = 0; i < 4; i++) {
+    g_autoptr (GstBuffer) out = send (h, test_frame (CAPS, TINY_RED, i));
+    g_assert_cmpstr (test_state (out), ==, i % 2 ? NULL : "fresh");
+  }
+  g_autoptr (GstMessage) message = gst_bus_pop_filtered (test_bus (h), GST_MESSAGE_ELEMENT);
+  guint64 running;
+  g_assert_true (gst_structure_get_uint64 (gst_message_get_structure (message), "running-time", &running));
+  g_assert_cmpuint (running, ==, GST_CLOCK_TIME_NONE);
+  test_harness_free (h);
+}
+
 /* Filler and frames that are not shown pass without a look. Damaged ones are looked at. */
 static void
 test_flagged_frames (void)
@@ -481,6 +500,7 @@ main (int argc, char **argv)
   g_test_add_func ("/results/interval-changes", test_interval_changes);
   g_test_add_func ("/results/hold-ends", test_hold_ends);
   g_test_add_func ("/results/no-timestamps", test_no_timestamps);
+  g_test_add_func ("/results/segment-in-bytes", test_segment_in_bytes);
   g_test_add_func ("/results/flagged-frames", test_flagged_frames);
   g_test_add_func ("/results/messages", test_messages);
   g_test_add_func ("/results/stats", test_stats);

@@ -200,7 +200,7 @@ def occluder_surface(rng, sources, h, w, whole):
 
     Over the whole picture a thing with a shape of its own would be a defocused picture: only plain surfaces do.
     """
-    kind = rng.uniform(0.42, 1) if whole else rng.random()
+    kind = rng.uniform(0.62, 1) if whole else rng.random()
     if kind < 0.3:    # an out-of-focus thing: a small crop, blurred away
         part = sources.picture((160, 120)).astype(np.float32)
         surface = cv2.resize(cv2.GaussianBlur(part, (0, 0), rng.uniform(9, 24)), (w, h))

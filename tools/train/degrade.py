@@ -129,11 +129,20 @@ def with_look(rng, picture):
     return to_uint8(x)
 
 
-def compress(rng, x, worst=12):
-    """JPEG at any quality; at times the low resolution of a cheap camera first."""
-    quality = int(rng.uniform(worst, 96))
-    ok, data = cv2.imencode(".jpg", x, [cv2.IMWRITE_JPEG_QUALITY, quality])
+def jpeg(x, quality):
+    _, data = cv2.imencode(".jpg", x, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
     return cv2.imdecode(data, cv2.IMREAD_COLOR)
+
+
+def compress(rng, x):
+    """JPEG at any quality; at times at the low resolution of a cheap camera or sub-stream, enlarged again."""
+    h, w = x.shape[:2]
+    if rng.random() < 0.3:
+        small_h = int(rng.uniform(140, 300))
+        if small_h < h:
+            small = cv2.resize(x, (int(w * small_h / h), small_h), interpolation=cv2.INTER_AREA)
+            return cv2.resize(jpeg(small, rng.uniform(12, 80)), (w, h), interpolation=rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
+    return jpeg(x, rng.uniform(12, 96))
 
 
 def normal_picture(rng, sources, size=None):
@@ -417,7 +426,9 @@ def render(rng, sources, streams, label):
             x = FROM_NOTHING[label](rng, w, h)
         if x is None:
             continue
-        return p.view(finish(rng, x))
+        seen = p.view(finish(rng, x))
+        if label != "normal" or p.is_normal(seen):
+            return seen
 
 
 FROM_PICTURE = {"defocused": defocused, "covered": covered, "over-exposed": over_exposed}

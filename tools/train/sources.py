@@ -153,7 +153,7 @@ class Sources:
 
     def original(self):
         kind = self.rng.random()
-        if kind < 0.18 and self.videos:
+        if kind < 0.14 and self.videos:
             video = self.videos[self.rng.integers(len(self.videos))]
             return video[self.rng.integers(len(video))]
         return self.photos[self.rng.integers(len(self.photos))]
@@ -167,9 +167,12 @@ class Sources:
 
 
 def crop(rng, original, w, h):
-    """A crop of the wanted shape, at least 45% of what fits, resized to w x h."""
+    """A crop of the wanted shape, resized to w x h: tighter where there are pixels to spare; lying on its side at times."""
+    if rng.random() < 0.12:
+        original = original.transpose(1, 0, 2)
     oh, ow = original.shape[:2]
-    scale = min(ow / w, oh / h) * rng.uniform(0.45, 1.0) ** 0.7
+    scale = min(ow / w, oh / h)
+    scale *= rng.uniform(max(0.25, min(0.6, 0.8 / scale)), 1.0)
     cw, ch = max(8, int(w * scale)), max(8, int(h * scale))
     x, y = rng.integers(ow - cw + 1), rng.integers(oh - ch + 1)
     part = np.ascontiguousarray(original[y:y + ch, x:x + cw])

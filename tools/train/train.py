@@ -12,6 +12,7 @@ import math
 import os
 import time
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -30,13 +31,31 @@ def to_input(pixels):
     return (x - torch.tensor(p.MEAN).view(1, 3, 1, 1)) / torch.tensor(p.STD).view(1, 3, 1, 1)
 
 
+SCENES = [p.LABELS.index(name) for name in ("normal", "defocused", "covered")]   # may stand on their heads, be lit otherwise
+
+
+def vary(rng, pixels, label):
+    """A cheap new sample from one of the ring: mirrored, cropped a little, other colours. The class stays what it is."""
+    if rng.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    if rng.random() < 0.5:
+        pixels = pixels[..., rng.permutation(3)]
+    if label in SCENES and rng.random() < 0.25:
+        pixels = pixels[::-1]
+    if rng.random() < 0.5:
+        h, w = rng.integers(int(0.88 * p.SIZE), p.SIZE + 1, 2)
+        y, x = rng.integers(p.SIZE - h + 1), rng.integers(p.SIZE - w + 1)
+        pixels = cv2.resize(np.ascontiguousarray(pixels[y:y + h, x:x + w]), (p.SIZE, p.SIZE), interpolation=cv2.INTER_CUBIC)
+    if label in SCENES and rng.random() < 0.4:
+        pixels = (pixels * rng.uniform(0.75, 1.0, 1 if rng.random() < 0.5 else 3) + rng.uniform(0, 12)).astype(np.uint8)
+    return pixels
+
+
 def draw(rng, ring, n):
-    """Random samples of the filled part; half of them mirrored."""
+    """Random samples of the filled part, each a little changed."""
     i = np.sort(rng.integers(0, ring.filled(), n))
-    pixels = ring.pixels[i]
-    flip = rng.random(n) < 0.5
-    pixels[flip] = pixels[flip][:, :, ::-1]
-    return to_input(np.ascontiguousarray(pixels)), torch.from_numpy(ring.labels[i])
+    pixels = np.stack([vary(rng, ring.pixels[k], ring.labels[k]) for k in i])
+    return to_input(pixels), torch.from_numpy(ring.labels[i])
 
 
 class Muon(torch.optim.Optimizer):

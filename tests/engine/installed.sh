@@ -22,6 +22,7 @@ complete() {
   for f in "$libdir/gstreamer-1.0/libgstvig.so" "$libdir/libvig.so" "$libdir/libvig.so.0" "$libdir/pkgconfig/vig-1.0.pc" \
     include/gst-vig-1.0/vig/vig.h include/gst-vig-1.0/vig/engine.h include/gst-vig-1.0/vig/model.h \
     include/gst-vig-1.0/vig/frame.h include/gst-vig-1.0/vig/error.h bin/vig-infer bin/vig-bench \
+    bin/vig-timeline bin/vig-convert-checkpoint \
     "$modeldir/camera-health.safetensors" "$modeldir/camera-health.md" share/licenses/gst-vig/LICENSE; do
     [ -e "$at/$f" ] || { echo "missing: $f"; missing=1; }
   done
@@ -66,6 +67,9 @@ plugin() {
   inside gst-inspect-1.0 vigclassify >"$work/inspect" || { cat "$work/inspect"; return 1; }
   grep -F "$at/$libdir/gstreamer-1.0/libgstvig.so" "$work/inspect" && grep -q model-file "$work/inspect"
 }
+not_blacklisted() {
+  inside gst-inspect-1.0 vig && inside gst-inspect-1.0 --print-blacklist | grep 'Total count: 0'
+}
 infer() {
   inside vig-infer --model "$at/$modeldir/camera-health.safetensors" \
     --image "$checkout/tests/golden/data/preprocess/photo_500x375.png" --json | grep '"results":\[{'
@@ -80,6 +84,7 @@ point "all files are there" complete
 point "soname" soname
 point "a program outside the tree" program
 point "the plugin" plugin
+point "no plugin is blacklisted" not_blacklisted
 point "vig-infer" infer
 point "meson devenv" uninstalled
 echo "1..$n"

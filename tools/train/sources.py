@@ -159,10 +159,13 @@ class Sources:
         return self.photos[self.rng.integers(len(self.photos))]
 
     def picture(self, size=None):
-        """A clean picture: a drawn room, or a crop of a photograph or of footage."""
+        """A clean picture: a drawn room or city, or a crop of a photograph or of footage."""
         w, h = size or self.size()
-        if self.rng.random() < 0.07:
+        kind = self.rng.random()
+        if kind < 0.05:
             return drawn_room(self.rng, w, h)
+        if kind < 0.17:
+            return drawn_city(self.rng, w, h)
         return crop(self.rng, self.original(), w, h)
 
 
@@ -199,3 +202,41 @@ def drawn_room(rng, w, h):
     grain = cv2.resize(rng.normal(0, 1, (h // 2, w // 2)).astype(np.float32), (w, h))
     room = room * light[..., None] + grain[..., None] * rng.uniform(0, 6)
     return np.clip(room, 0, 255).astype(np.uint8)
+
+
+def facade(rng, night):
+    """Rows and columns of windows, some of them lit, in the light of one building."""
+    rows, columns, cell = rng.integers(6, 40), rng.integers(4, 30), 12
+    wall = rng.uniform(5, 60 if night else 200) * rng.uniform(0.8, 1.2, 3)
+    lit = rng.uniform(120, 255) * np.array([1, rng.uniform(0.75, 1), rng.uniform(0.5, 1)])[rng.permutation(3)]
+    glass = wall * rng.uniform(0.4, 1.3)
+    runs = np.repeat(rng.random((rows, -(-columns // 3))), 3, 1)[:, :columns] if rng.random() < 0.5 else rng.random((rows, columns))
+    on = (runs < (rng.uniform(0.1, 0.8) if night else rng.uniform(0, 0.15)))[..., None]
+    windows = np.where(on, lit * rng.uniform(0.5, 1.1, (rows, columns, 1)), glass * rng.uniform(0.7, 1.3, (rows, columns, 1)))
+    picture = np.repeat(np.repeat(windows, cell, 0), cell, 1).astype(np.float32)
+    ys, xs = np.arange(rows * cell) % cell, np.arange(columns * cell) % cell
+    picture[ys < rng.integers(1, 6)] = wall
+    if rng.random() < 0.7:
+        picture[:, xs < rng.integers(1, 6)] = wall
+    return picture
+
+
+def drawn_city(rng, w, h):
+    """Buildings seen from the street or across it, by day or night: regular, blocky patterns that are no damage."""
+    night = rng.random() < 0.65
+    sky = rng.uniform(5, 60) * rng.uniform(0.6, 1.4, 3) if night else rng.uniform(110, 220) * rng.uniform(0.85, 1.1, 3)
+    ys = np.linspace(1, rng.uniform(0.5, 1.5), h, dtype=np.float32)[:, None, None]
+    city = np.float32(sky) * ys * np.ones((h, w, 1), np.float32)
+    for _ in range(rng.integers(1, 6)):
+        front = facade(rng, night)
+        fh, fw = front.shape[:2]
+        x, bw, top = rng.uniform(-0.2, 0.9) * w, rng.uniform(0.2, 0.7) * w, rng.uniform(-0.3, 0.6) * h
+        lean, slant = rng.uniform(-0.15, 0.15) * w, rng.uniform(-0.2, 0.2) * h
+        corners = np.float32([[x + lean, top], [x + bw * rng.uniform(0.6, 1) + lean, top + slant], [x + bw, h * 1.1], [x, h * 1.1]])
+        how = cv2.getPerspectiveTransform(np.float32([[0, 0], [fw, 0], [fw, fh], [0, fh]]), corners)
+        drawn = cv2.warpPerspective(front, how, (w, h), flags=cv2.INTER_AREA)
+        mask = cv2.warpPerspective(np.ones((fh, fw), np.float32), how, (w, h))[..., None]
+        city = city * (1 - mask) + drawn * mask
+    city += rng.uniform(0, 0.5) * cv2.GaussianBlur(city, (0, 0), h * 0.02)   # glow
+    grain = cv2.resize(rng.normal(0, 1, (h // 2, w // 2)).astype(np.float32), (w, h))
+    return np.clip(city + grain[..., None] * rng.uniform(0, 5), 0, 255).astype(np.uint8)

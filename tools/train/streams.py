@@ -10,7 +10,7 @@ from degrade import with_look
 
 FRAMES = 12
 DAMAGES = 3           # of one encoded clip
-SIZES = [(320, 240), (320, 240), (352, 288), (400, 224), (480, 272), (640, 360)]
+SIZES = [(176, 144), (320, 176), (320, 240), (320, 240), (352, 288), (400, 224), (480, 272), (640, 360)]
 
 # codec, container, quality options
 CODECS = [("mpeg4", "m4v", lambda r: ["-q:v", str(r.integers(2, 14))]),

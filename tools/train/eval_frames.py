@@ -190,7 +190,7 @@ def covered_variants(rnd, frames):
     texture = rnd.choice(sorted(glob.glob(TEXTURES)))
     tw, th = int(w * rnd.uniform(0.8, 0.98)), int(h * rnd.uniform(0.8, 0.98))
     x, y = rnd.choice([0, w - tw]), rnd.choice([0, h - th])
-    yield from shown("texture, " + os.path.basename(texture), lambda f: gst(
+    yield from shown("texture, " + os.path.basename(texture).split("-")[0], lambda f: gst(
         f"gdkpixbufoverlay location={texture} offset-x={x} offset-y={y} overlay-width={tw} overlay-height={th}", f))
 
 

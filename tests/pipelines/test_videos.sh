@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Odd and broken videos, and the leaks tracer: test_videos.sh VIG_TIMELINE PLUGIN_FOLDER MODEL
+# Odd and broken videos, and the leaks tracer: test_videos.sh VIG_TIMELINE PLUGIN_FOLDER MODEL SANITIZER
 set -u
-timeline=$(realpath -- "$1") model=$3
+timeline=$(realpath -- "$1") model=$3 sanitizer=$4
 . "$(dirname "$0")/tap.sh"
 cd "$work"
 export GST_REGISTRY=$work/registry GST_REGISTRY_FORK=no GST_PLUGIN_PATH=$2
 
-launch() { gst-launch-1.0 --quiet --no-fault "$@" >/dev/null || echo "# gst-launch failed: $*"; }
+# Without our plugin: one built with a sanitizer cannot be loaded into a program built without.
+launch() { env -u GST_PLUGIN_PATH GST_REGISTRY="$work/plain-registry" gst-launch-1.0 --quiet --no-fault "$@" >/dev/null || echo "# gst-launch failed: $*"; }
 source="videotestsrc pattern=smpte"
 launch $source num-buffers=150 ! video/x-raw,width=320,height=240,framerate=25/1 ! x264enc ! matroskamux name=mux ! \
   filesink location="a whole video.mkv" audiotestsrc num-buffers=200 ! vorbisenc ! mux.
@@ -20,6 +21,9 @@ head -c $((size / 2)) "a whole video.mkv" >half.mkv
 head -c 3000 whole.mp4 >no-index.mp4
 echo "no video at all, but a line of text" >text.txt
 : >empty.mkv
+
+# The registry is made here, once: looking into every plugin of the system leaks, which is not what this test is about.
+ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0 "$timeline" --model "$model" nowhere.mkv >/dev/null 2>&1
 
 # run STATUS FRAMES FILE [TEXT]: exit status, results (a number or "some") and a message that says TEXT
 run() {
@@ -71,5 +75,6 @@ leaks() {
   GST_TRACERS='leaks(stack-traces-flags=full)' GST_DEBUG=GST_TRACER:7 G_DEBUG=fatal-warnings \
     gst-launch-1.0 filesrc location="$1" ! decodebin ! videoconvert ! vigclassify model-file="$model" ! fakesink
 }
-check "the leaks tracer finds nothing" leaks "a whole video.mkv"
+# (with a sanitizer its own leak check, at the end of each run above, says the same)
+[ "$sanitizer" != none ] || check "the leaks tracer finds nothing" leaks "a whole video.mkv"
 finish

@@ -91,7 +91,7 @@ def check(model, path, x, precision):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument("--model", default="vig_t", choices=[m for m in vig_weights.CONFIGS if not m.startswith("vig_h")])
+    ap.add_argument("--model", default="vig_t", choices=["vig_t", "vig_s", "vig_b"])
     ap.add_argument("--size", type=int, default=224)
     ap.add_argument("--batch", default="1,8")
     ap.add_argument("--rounds", type=int, default=9)
@@ -111,8 +111,7 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         path = tmp + "/model.safetensors"
         cfg = vig_weights.CONFIGS[args.model]
-        vig_weights.write(path, {"vig_config": json.dumps(cfg)},
-                          [(n, vig_weights.made_up(n, s, 1)) for n, s in vig_weights.tensors(cfg)])
+        vig_weights.checkpoint.write_model(path, vig_weights.tensors(cfg, 1), cfg)
         model, _ = vig_torch.load(path)
         for precision in args.precision.split(","):
             for batch in (int(b) for b in args.batch.split(",")):

@@ -4,106 +4,20 @@
 
     tools/vig_weights.py --model vig_t --seed 1 --out vig_t.safetensors
 
-Names and shapes are those of the official state_dict, in its order; the formula is in tests/golden/data/README.md.
-Needs NumPy only. Imported, it also gives tensors(config) and write(path, metadata, tensors).
+The formula is in tests/golden/data/README.md. Needs NumPy only.
 """
 import argparse
-import json
 import math
-import struct
 
 import numpy as np
 
-LOW_RANK = 16  # of the gates gk_proj, in every published model
+import convert_checkpoint as checkpoint
 
-
-def plain(name, dim, depth, heads, act, classes=1000, img=224):
-    return dict(family="vig", name=name, embed_dim=dim, depth=depth, num_heads=heads, img_size=img, patch_size=16,
-                in_chans=3, num_classes=classes, act_in_conv=act, out_act=act)
-
-
-def hierarchical(name, dim, depths, heads, classes=1000):
-    return dict(family="vig_h", name=name, dims=[dim << i for i in range(len(depths))], depths=depths,
-                num_heads=heads, in_chans=3, num_classes=classes, act_in_conv=False, out_act=False)
-
-
-CONFIGS = {c["name"]: c for c in (
-    plain("vig_t", 192, 12, 3, True),
-    plain("vig_s", 384, 12, 6, False),
-    plain("vig_b", 768, 12, 12, False),
-    hierarchical("vig_h_t", 96, [2, 2, 5, 2], [3, 6, 12, 24]),
-    hierarchical("vig_h_s", 96, [2, 2, 17, 2], [3, 6, 12, 24]),
-    hierarchical("vig_h_b", 128, [2, 2, 17, 2], [4, 8, 16, 32]),
-    plain("tiny_t", 64, 2, 1, True, classes=10, img=64),
-    plain("tiny_s", 128, 2, 2, False, classes=10, img=64),
-    hierarchical("tiny_h", 32, [1, 1, 2, 1], [1, 2, 4, 8], classes=10),
-)}
-
-
-def mlp_width(family, dim):
-    step = 256 if family == "vig" else 32
-    return -(-(8 * dim // 3) // step) * step
-
-
-def _mixer(prefix, dim, heads):
-    head = dim // heads
-    yield prefix + "in_proj.0.weight", (dim, 1, 3, 3)
-    yield prefix + "qkv_proj.weight", (2 * dim, dim)
-    yield prefix + "gk_proj.0.weight", (LOW_RANK, dim)
-    yield prefix + "gk_proj.1.weight", (dim, LOW_RANK)
-    yield prefix + "gk_proj.1.bias", (dim,)
-    yield prefix + "o_proj.weight", (dim, dim)
-    yield prefix + "g_norm.weight", (head,)
-    yield prefix + "l_norm.weight", (head,)
-    yield prefix + "g_proj.weight", (dim, dim)
-    yield prefix + "g_proj.bias", (dim,)
-
-
-def _pair(prefix, *shape):
-    yield prefix + ".weight", shape
-    yield prefix + ".bias", shape[:1]
-
-
-def tensors(cfg):
-    """(name, shape) of every tensor of a model, in the order of the official state_dict."""
-    if cfg["family"] == "vig":
-        dim, patch, hidden = cfg["embed_dim"], cfg["patch_size"], mlp_width("vig", cfg["embed_dim"])
-        kernel = patch // 2 + 1
-        yield "pos_embed", (1, (cfg["img_size"] // patch) ** 2, dim)
-        yield from _pair("patch_embed.proj.0", dim // 2, cfg["in_chans"], kernel, kernel)
-        yield from _pair("patch_embed.proj.1", dim // 2)
-        yield from _pair("patch_embed.proj.3", dim, dim // 2, 3, 3)
-        yield from _pair("patch_embed.proj.4", dim)
-        yield from _pair("head", cfg["num_classes"], dim)
-        for i in range(cfg["depth"]):
-            p = f"blocks.{i}."
-            yield p + "attn_norm.weight", (dim,)
-            yield from _mixer(p + "attn.", dim, cfg["num_heads"])
-            yield p + "mlp_norm.weight", (dim,)
-            yield p + "mlp.gate_proj.weight", (2 * hidden, dim)
-            yield p + "mlp.down_proj.weight", (dim, hidden)
-        yield "norm.weight", (dim,)
-        return
-    dims = cfg["dims"]
-    yield from _pair("patch_embed.0", dims[0] // 2, cfg["in_chans"], 3, 3)
-    yield from _pair("patch_embed.2", dims[0] // 2)
-    yield from _pair("patch_embed.5", dims[0], dims[0] // 2, 3, 3)
-    yield from _pair("patch_embed.7", dims[0])
-    for s, (dim, depth, heads) in enumerate(zip(dims, cfg["depths"], cfg["num_heads"])):
-        hidden = mlp_width("vig_h", dim)
-        for j in range(depth):
-            p = f"layers.{s}.blocks.{j}."
-            yield from _pair(p + "norm", dim)
-            yield from _mixer(p + "op.", dim, heads)
-            yield from _pair(p + "norm2", dim)
-            yield p + "mlp.fc1.weight", (2 * hidden, dim)
-            yield p + "mlp.fc2.weight", (dim, hidden)
-        if s + 1 < len(dims):
-            yield from _pair(f"layers.{s}.downsample.1", dims[s + 1], dim, 3, 3)
-            yield from _pair(f"layers.{s}.downsample.3", dims[s + 1])
-    yield from _pair("classifier.norm", dims[-1])
-    yield from _pair("classifier.head", cfg["num_classes"], dims[-1])
-
+# The published variants, and the small ones of the tests.
+TINY_T = dict(checkpoint.VARIANTS["vig_t"], name="tiny_t", embed_dim=64, depth=2, num_heads=1, img_size=64, num_classes=10)
+TINY_H = dict(checkpoint.VARIANTS["vig_h_t"], name="tiny_h", dims=[32, 64, 128, 256], depths=[1, 1, 2, 1],
+              num_heads=[1, 2, 4, 8], num_classes=10)
+CONFIGS = {**checkpoint.VARIANTS, "tiny_t": TINY_T, "tiny_h": TINY_H}
 
 # The first rule whose suffix ends the name: offset, and either a scale or a gain (scale = gain * sqrt(3 / fan_in)).
 RULES = (
@@ -136,7 +50,7 @@ def _offset_scale(name, shape):
     return offset, scale
 
 
-def made_up(name, shape, seed, factors=()):
+def tensor(name, shape, seed, factors=()):
     """float32 array of `shape`; factors: (suffix, value) pairs, the first that ends the name multiplies."""
     offset, scale = _offset_scale(name, shape)
     factor = next((f for suffix, f in factors if name.endswith(suffix)), 1.0)
@@ -153,19 +67,9 @@ def made_up(name, shape, seed, factors=()):
     return (offset + scale * unit).astype(np.float32).reshape(shape)
 
 
-def write(path, metadata, named):
-    """A .safetensors file of float32, float16 or (as uint16) bfloat16 arrays; metadata: a dict of strings."""
-    dtypes = {"float32": "F32", "float16": "F16", "uint16": "BF16"}
-    header, at = {"__metadata__": metadata}, 0
-    for name, a in named:
-        header[name] = {"dtype": dtypes[a.dtype.name], "shape": list(a.shape), "data_offsets": [at, at + a.nbytes]}
-        at += a.nbytes
-    blob = json.dumps(header, separators=(",", ":")).encode()
-    blob += b" " * (-len(blob) % 8)
-    with open(path, "wb") as f:
-        f.write(struct.pack("<Q", len(blob)) + blob)
-        for _, a in named:
-            f.write(np.ascontiguousarray(a).tobytes())
+def tensors(config, seed, factors=()):
+    """{official name: array} of a model."""
+    return {name: tensor(name, shape, seed, factors) for name, shape in checkpoint.expected_tensors(config).items()}
 
 
 def main():
@@ -175,10 +79,8 @@ def main():
     ap.add_argument("--factor", action="append", default=[], metavar="SUFFIX=VALUE")
     ap.add_argument("--out", required=True)
     args = ap.parse_args()
-    cfg = CONFIGS[args.model]
-    factors = [(s, float(v)) for s, v in (f.split("=") for f in args.factor)]
-    named = [(n, made_up(n, s, args.seed, factors)) for n, s in tensors(cfg)]
-    write(args.out, {"format": "pt", "vig_config": json.dumps(cfg)}, named)
+    factors = [(suffix, float(value)) for suffix, value in (f.split("=") for f in args.factor)]
+    checkpoint.write_model(args.out, tensors(CONFIGS[args.model], args.seed, factors), CONFIGS[args.model])
 
 
 if __name__ == "__main__":

@@ -14,10 +14,13 @@ import zipfile
 
 import numpy as np
 
-import made_up
 import tap
 
-CONVERTER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools", "convert_checkpoint.py")
+TOOLS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools")
+sys.path.insert(0, TOOLS)
+import vig_weights as made_up  # noqa: E402
+
+CONVERTER = os.path.join(TOOLS, "convert_checkpoint.py")
 VIG_INFER = sys.argv[1]
 WORK = tempfile.TemporaryDirectory(prefix="vig-convert-")
 LABELS = ["label %d" % i for i in range(9)] + ["zehn, \u5341"]
@@ -130,7 +133,7 @@ def logits(model):
 
 
 def direct(config, tensors):
-    made_up.cc.write_model(path("direct.safetensors"), tensors, config, LABELS)
+    made_up.checkpoint.write_model(path("direct.safetensors"), tensors, config, LABELS)
     return logits(path("direct.safetensors"))
 
 

@@ -6,25 +6,6 @@
 
 #define MAX_THREADS 1024
 
-/* VIG_CPU_MASK (VIG_CPU_AVX2 … in kernels.h, as a number) holds the CPU backend to older instruction sets. */
-static unsigned
-cpu_mask (void)
-{
-  const char *text = g_getenv ("VIG_CPU_MASK");
-  return text ? (unsigned) g_ascii_strtoull (text, NULL, 0) : ~0u;
-}
-
-/* Whether the CPU multiplies bf16 itself; elsewhere bf16 is emulated and slower than fp32. */
-static gboolean
-cpu_has_bf16 (void)
-{
-#if defined (__x86_64__)
-  return (cpu_mask () & VIG_CPU_BF16) && __builtin_cpu_supports ("avx512bf16");
-#else
-  return FALSE;
-#endif
-}
-
 static gboolean
 is_cuda (const char *device)
 {
@@ -56,13 +37,13 @@ vig_backend_open (const char *device, guint n_threads, const char **name, VigPre
     g_set_error (error, VIG_ERROR, VIG_ERROR_DEVICE, "device: expected auto, cpu, cuda or cuda:N, found \"%s\"", device);
     return NULL;
   }
-  kernels = reference ? vig_kernels_ref_open () : vig_kernels_cpu_open ((int) n_threads, cpu_mask ());
+  kernels = reference ? vig_kernels_ref_open () : vig_kernels_cpu_open ((int) n_threads, VIG_CPU_ALL);
   if (!kernels) {
     g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "device %s: no memory to open it", device ? device : "auto");
     return NULL;
   }
   *name = reference ? "ref" : "cpu";
   if (*precision == VIG_PRECISION_AUTO)
-    *precision = !reference && cpu_has_bf16 () ? VIG_PRECISION_BF16 : VIG_PRECISION_FP32;
+    *precision = kernels->fastest == VIG_TYPE_BF16 ? VIG_PRECISION_BF16 : VIG_PRECISION_FP32;
   return kernels;
 }

@@ -194,6 +194,7 @@ typedef struct VigKernels VigKernels;
 struct VigKernels {
   int abi;           /* VIG_KERNELS_ABI */
   const char *name;  /* "ref", "avx512+amx", … for logs and tests */
+  VigType fastest;   /* of matrix products: BF16 where the hardware multiplies it itself */
   void *ctx;         /* first argument of everything below */
 
   void (*close)(VigKernels *self);

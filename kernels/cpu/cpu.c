@@ -96,7 +96,7 @@ available (unsigned mask)
 VigKernels *
 vig_kernels_cpu_open (int threads, unsigned mask)
 {
-  const char *more = getenv ("VIG_CPU_MASK");
+  const char *more = getenv ("VIG_CPU_MASK"); /* VIG_CPU_AVX2 … as a number */
   if (more)
     mask &= (unsigned) strtoul (more, NULL, 0);
 
@@ -122,6 +122,7 @@ vig_kernels_cpu_open (int threads, unsigned mask)
   }
   if (isa & VIG_CPU_BF16) {
     cpu->bf16 = true;
+    self->fastest = VIG_TYPE_BF16;
     vig_cpu_use_bf16 (self);
     self->name = vig_cpu_dnnl_has_amx () ? "avx512+amx" : "avx512+bf16";
   }

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the CUDA backend share. ctx of its operators is a VigCuda.
+ *
+ * An operator only enqueues on stream; a failure is noted by vig_cuda_ok () and told by finish (). Which device a thread
+ * talks to is the thread's own setting in CUDA: alloc, free, upload, download, finish, preprocess_* and matmul_create set
+ * it. Every forward pass begins with one of them, the other operators need not.
+ */
+#ifndef VIG_CUDA_H
+#define VIG_CUDA_H
+
+extern "C" {
+#include "kernels.h"
+}
+
+#ifdef VIG_EMULATE
+#include "vig-emu-runtime.h"
+#else
+#include <cuda_runtime.h>
+#endif
+
+typedef struct VigCudaLt VigCudaLt; /* matmul.cu */
+
+typedef struct {
+  int device, sm;           /* its number; 75, 80, 90 … */
+  cudaStream_t stream;
+  char error[320], told[320]; /* the first failure since the last finish, or ""; the one that finish told */
+  VigCudaLt *lt;
+  struct {
+    void *memory;           /* pinned */
+    cudaEvent_t free;       /* the last copy from it is over */
+  } staging[2];             /* uploads take turns */
+  unsigned turn;
+} VigCuda;
+
+/* Notes the first failure: "NAME (what it means) while DOING". True if there was none. */
+bool vig_cuda_ok (VigCuda *cuda, cudaError_t error, const char *doing, ...) __attribute__ ((format (printf, 3, 4)));
+
+/* Notes a failure in words. */
+void vig_cuda_fail (VigCuda *cuda, const char *sentence, ...) __attribute__ ((format (printf, 2, 3)));
+
+/* After a kernel launch. */
+static inline bool
+vig_cuda_launched (VigCuda *cuda, const char *kernel)
+{
+  return vig_cuda_ok (cuda, cudaGetLastError (), "launching %s", kernel);
+}
+
+/* Makes the device the calling thread's. */
+bool vig_cuda_enter (VigCuda *cuda);
+
+/* The table's own: host memory may change as soon as upload returns, whatever kind of memory it is. */
+void *vig_cuda_alloc (void *ctx, size_t size);
+void vig_cuda_free (void *ctx, void *memory);
+void vig_cuda_upload (void *ctx, void *to, const void *host, size_t size);
+void vig_cuda_download (void *ctx, void *host, const void *from, size_t size);
+
+/* Each file puts its operators into the table. */
+void vig_cuda_use_ops (VigKernels *k);
+void vig_cuda_use_gla (VigKernels *k);
+void vig_cuda_use_preprocess (VigKernels *k);
+bool vig_cuda_use_matmul (VigKernels *k); /* false: the error is noted */
+void vig_cuda_matmul_close (VigCuda *cuda);
+
+/* The backend of one device; NULL: *why is a sentence, valid until this thread calls it again. */
+extern "C" __attribute__ ((visibility ("default"))) VigKernels *vig_kernels_cuda_open (int device, const char **why);
+
+#endif

@@ -33,18 +33,12 @@ typedef struct {
   unsigned turn;
 } VigCuda;
 
-/* Notes the first failure: "NAME (what it means) while DOING". True if there was none. */
+/* Notes the first failure: "NAME (what it means) while DOING". True if there was none. For launches too:
+ *   vig_cuda_ok (cuda, VIG_LAUNCH (rmsnorm, …), "launching rmsnorm"); */
 bool vig_cuda_ok (VigCuda *cuda, cudaError_t error, const char *doing, ...) __attribute__ ((format (printf, 3, 4)));
 
 /* Notes a failure in words. */
 void vig_cuda_fail (VigCuda *cuda, const char *sentence, ...) __attribute__ ((format (printf, 2, 3)));
-
-/* After a kernel launch. */
-static inline bool
-vig_cuda_launched (VigCuda *cuda, const char *kernel)
-{
-  return vig_cuda_ok (cuda, cudaGetLastError (), "launching %s", kernel);
-}
 
 /* Makes the device the calling thread's. */
 bool vig_cuda_enter (VigCuda *cuda);

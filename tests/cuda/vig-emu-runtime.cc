@@ -225,12 +225,14 @@ vig_emu_enqueue (cudaStream_t stream, std::function<void ()> run)
   return true;
 }
 
-void
+cudaError_t
 vig_emu_launch (cudaStream_t stream, std::function<void ()> run)
 {
   Lock lock (emu ().lock);
-  if (enter ("launch", cudaErrorLaunchOutOfResources) == cudaSuccess)
+  cudaError_t error = enter ("launch", cudaErrorLaunchOutOfResources);
+  if (error == cudaSuccess)
     vig_emu_enqueue (stream, std::move (run));
+  return error;
 }
 
 void

@@ -81,8 +81,8 @@ cudaError_t cudaEventSynchronize (cudaEvent_t event);
 
 /* ---- for the other parts of the emulator ---- */
 
-/* A kernel launch: @run does the whole grid when its turn comes. Errors are left for cudaGetLastError (). */
-void vig_emu_launch (cudaStream_t stream, std::function<void ()> run);
+/* A kernel launch: @run does the whole grid when its turn comes. */
+cudaError_t vig_emu_launch (cudaStream_t stream, std::function<void ()> run);
 
 /* Any other operation. False if the device is lost. */
 bool vig_emu_enqueue (cudaStream_t stream, std::function<void ()> run);

@@ -195,6 +195,7 @@ struct VigKernels {
   int abi;           /* VIG_KERNELS_ABI */
   const char *name;  /* "ref", "avx512+amx", … for logs and tests */
   VigType fastest;   /* of matrix products: BF16 where the hardware multiplies it itself */
+  const char *no_bf16; /* why bf16 is refused, or NULL */
   void *ctx;         /* first argument of everything below */
 
   void (*close)(VigKernels *self);
@@ -202,7 +203,7 @@ struct VigKernels {
   void (*free)(void *ctx, void *memory);           /* NULL is allowed */
   void (*upload)(void *ctx, void *to, const void *host, size_t size);
   void (*download)(void *ctx, void *host, const void *from, size_t size);
-  const char *(*finish)(void *ctx);                /* waits; NULL, or the first error since the last finish (static) */
+  const char *(*finish)(void *ctx);                /* waits; NULL, or the first error since the last one */
 
   VigPreprocess *(*preprocess_create)(void *ctx, const VigPreprocessDesc *desc);   /* NULL: no memory */
   void (*preprocess_run)(void *ctx, VigPreprocess *p, const VigPlanes *frames, int n, float *out); /* [n,3,h,w] */

@@ -22,6 +22,8 @@
 
 #include <functional>
 
+#define CUDART_VERSION 13000
+
 /* The numbers are CUDA's. */
 enum cudaError_t {
   cudaSuccess = 0,

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The CUDA backend: its table, memory, copies and errors. Never run on a GPU.
+ *
+ * One stream of its own for each backend. Uploads go through two pinned buffers in turn, so that a copy runs while the
+ * next piece is put into the other one, and the host's memory is free as soon as upload returns. Downloads wait.
+ */
+#include "cuda/cuda.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const size_t STAGING = 1 << 20; /* bytes of each pinned buffer */
+
+/* ---- errors ---- */
+
+static void
+note (VigCuda *cuda, const char *reason, const char *format, va_list arguments)
+{
+  if (cuda->error[0])
+    return;
+  int n = snprintf (cuda->error, sizeof cuda->error, "%s", reason);
+  if (n >= 0 && (size_t) n < sizeof cuda->error)
+    vsnprintf (cuda->error + n, sizeof cuda->error - n, format, arguments);
+}
+
+bool
+vig_cuda_ok (VigCuda *cuda, cudaError_t error, const char *doing, ...)
+{
+  char reason[160];
+  va_list arguments;
+
+  if (error == cudaSuccess)
+    return true;
+  snprintf (reason, sizeof reason, "%s (%s) while ", cudaGetErrorName (error), cudaGetErrorString (error));
+  va_start (arguments, doing);
+  note (cuda, reason, doing, arguments);
+  va_end (arguments);
+  cudaGetLastError (); /* told once is enough */
+  return false;
+}
+
+void
+vig_cuda_fail (VigCuda *cuda, const char *sentence, ...)
+{
+  va_list arguments;
+
+  va_start (arguments, sentence);
+  note (cuda, "", sentence, arguments);
+  va_end (arguments);
+}
+
+bool
+vig_cuda_enter (VigCuda *cuda)
+{
+  return vig_cuda_ok (cuda, cudaSetDevice (cuda->device), "turning to device %d", cuda->device);
+}
+
+static const char *
+finish (void *ctx)
+{
+  VigCuda *cuda = (VigCuda *) ctx;
+
+  if (vig_cuda_enter (cuda))
+    vig_cuda_ok (cuda, cudaStreamSynchronize (cuda->stream), "waiting for the device");
+  if (!cuda->error[0])
+    return NULL;
+  memcpy (cuda->told, cuda->error, sizeof cuda->told);
+  cuda->error[0] = 0;
+  return cuda->told;
+}
+
+/* ---- memory ---- */
+
+void *
+vig_cuda_alloc (void *ctx, size_t size)
+{
+  VigCuda *cuda = (VigCuda *) ctx;
+  void *memory = NULL;
+
+  if (vig_cuda_enter (cuda))
+    vig_cuda_ok (cuda, cudaMalloc (&memory, size ? size : 1), "allocating %zu bytes on device %d", size, cuda->device);
+  return memory;
+}
+
+void
+vig_cuda_free (void *ctx, void *memory)
+{
+  if (!memory)
+    return;
+  vig_cuda_enter ((VigCuda *) ctx);
+  cudaFree (memory);
+}
+
+/* A copy from one of the pinned buffers may still run when it is that buffer's turn again. */
+void
+vig_cuda_upload (void *ctx, void *to, const void *host, size_t size)
+{
+  VigCuda *cuda = (VigCuda *) ctx;
+
+  if (!vig_cuda_enter (cuda))
+    return;
+  for (size_t at = 0, n; at < size; at += n, cuda->turn ^= 1) {
+    auto *staging = &cuda->staging[cuda->turn];
+    n = size - at < STAGING ? size - at : STAGING;
+    if (!vig_cuda_ok (cuda, cudaEventSynchronize (staging->free), "waiting for an upload"))
+      return;
+    memcpy (staging->memory, (const char *) host + at, n);
+    if (!vig_cuda_ok (cuda, cudaMemcpyAsync ((char *) to + at, staging->memory, n, cudaMemcpyHostToDevice, cuda->stream),
+            "uploading %zu bytes", n)
+        || !vig_cuda_ok (cuda, cudaEventRecord (staging->free, cuda->stream), "uploading %zu bytes", n))
+      return;
+  }
+}
+
+void
+vig_cuda_download (void *ctx, void *host, const void *from, size_t size)
+{
+  VigCuda *cuda = (VigCuda *) ctx;
+
+  if (vig_cuda_enter (cuda)
+      && vig_cuda_ok (cuda, cudaMemcpyAsync (host, from, size, cudaMemcpyDeviceToHost, cuda->stream),
+          "downloading %zu bytes", size))
+    vig_cuda_ok (cuda, cudaStreamSynchronize (cuda->stream), "downloading %zu bytes", size);
+}
+
+/* ---- life ---- */
+
+static void
+cuda_close (VigKernels *self)
+{
+  VigCuda *cuda = (VigCuda *) self->ctx;
+
+  vig_cuda_enter (cuda);
+  if (cuda->stream)
+    cudaStreamSynchronize (cuda->stream);
+  vig_cuda_matmul_close (cuda);
+  for (auto &staging : cuda->staging) {
+    if (staging.memory)
+      cudaFreeHost (staging.memory);
+    if (staging.free)
+      cudaEventDestroy (staging.free);
+  }
+  if (cuda->stream)
+    cudaStreamDestroy (cuda->stream);
+  cudaGetLastError ();
+  free (cuda);
+  free (self);
+}
+
+/* Finds the device; its compute capability times ten, or 0: the error is noted. */
+static int
+find_device (VigCuda *cuda, int device)
+{
+  int driver = 0, count = 0, major = 0, minor = 0;
+  cudaError_t error = cudaGetDeviceCount (&count);
+
+  if (error == cudaErrorInsufficientDriver) {
+    cudaDriverGetVersion (&driver);
+    cudaGetLastError ();
+    if (driver == 0)
+      vig_cuda_fail (cuda, "expected an NVIDIA driver, found none: %s", cudaGetErrorName (error));
+    else
+      vig_cuda_fail (cuda, "expected an NVIDIA driver for CUDA %d.%d or later, found one for CUDA %d.%d: %s",
+          CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10, driver / 1000, driver % 1000 / 10,
+          cudaGetErrorName (error));
+    return 0;
+  }
+  if (!vig_cuda_ok (cuda, error, "looking for devices"))
+    return 0;
+  if (device < 0 || device >= count) {
+    vig_cuda_fail (cuda, "expected a number below %d, found %d", count, device);
+    return 0;
+  }
+  if (!vig_cuda_ok (cuda, cudaDeviceGetAttribute (&major, cudaDevAttrComputeCapabilityMajor, device), "asking device %d",
+          device)
+      || !vig_cuda_ok (cuda, cudaDeviceGetAttribute (&minor, cudaDevAttrComputeCapabilityMinor, device),
+          "asking device %d", device))
+    return 0;
+  if (major * 10 + minor >= 75)
+    return major * 10 + minor;
+  vig_cuda_fail (cuda, "expected compute capability 7.5 or later, found %d.%d", major, minor);
+  return 0;
+}
+
+static bool
+open_streams (VigCuda *cuda)
+{
+  bool ok = vig_cuda_enter (cuda)
+      && vig_cuda_ok (cuda, cudaStreamCreateWithFlags (&cuda->stream, cudaStreamNonBlocking), "making a stream");
+  for (auto &staging : cuda->staging)
+    ok = ok && vig_cuda_ok (cuda, cudaMallocHost (&staging.memory, STAGING), "allocating %zu pinned bytes", STAGING)
+        && vig_cuda_ok (cuda, cudaEventCreateWithFlags (&staging.free, cudaEventDisableTiming), "making an event");
+  return ok;
+}
+
+VigKernels *
+vig_kernels_cuda_open (int device, const char **why)
+{
+  static thread_local char reason[sizeof ((VigCuda *) 0)->error];
+  VigKernels *self = (VigKernels *) calloc (1, sizeof *self);
+  VigCuda *cuda = (VigCuda *) calloc (1, sizeof *cuda);
+
+  *why = reason;
+  if (!self || !cuda) {
+    free (self);
+    free (cuda);
+    snprintf (reason, sizeof reason, "no memory to open it");
+    return NULL;
+  }
+  self->abi = VIG_KERNELS_ABI;
+  self->name = "cuda";
+  self->ctx = cuda;
+  self->close = cuda_close;
+  self->alloc = vig_cuda_alloc;
+  self->free = vig_cuda_free;
+  self->upload = vig_cuda_upload;
+  self->download = vig_cuda_download;
+  self->finish = finish;
+  vig_cuda_use_ops (self);
+  vig_cuda_use_gla (self);
+  vig_cuda_use_preprocess (self);
+  cuda->device = device;
+  cuda->sm = find_device (cuda, device);
+  self->fastest = cuda->sm >= 80 ? VIG_TYPE_BF16 : VIG_TYPE_F32;
+  if (cuda->sm == 75)
+    self->no_bf16 = "expected compute capability 8.0 or later for bf16, found 7.5";
+  if (cuda->sm && open_streams (cuda) && vig_cuda_use_matmul (self))
+    return self;
+  memcpy (reason, cuda->error, sizeof reason);
+  cuda_close (self);
+  return NULL;
+}

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Matrix products through cuBLASLt. Never run on a GPU.
+ *
+ * cuBLASLt counts columns first: c [rows, n] = a [rows, k] * weight [n, k]^T is, read column by column,
+ * C [n, rows] = W^T [n, k] * A [k, rows], with W [k, n] of leading dimension k. The bias, one number for each row of C, and
+ * c += (beta = 1) are done in the product's epilogue. fp32 is CUBLAS_COMPUTE_32F, which is never TF32; bf16 goes in, fp32
+ * sums come out.
+ *
+ * The same item has to give the same bits in any batch, but the library likes another algorithm for another number of
+ * rows, and algorithms sum over k in different orders. So: none that splits k is taken. The first that the library
+ * proposes for MANY rows is the shape's own. For each other number of rows (powers of two up to MANY) the proposals are
+ * tried, once, on random numbers, and the first one with the same bits as the shape's own is kept; if there is none,
+ * the shape's own does it. All matrices of a shape share these plans.
+ *
+ * libcublasLt, half a gigabyte, is opened at run time: only then does a program without a GPU not need it.
+ */
+#include "cuda/cuda.h"
+
+#include <cublasLt.h>
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern "C" {
+#include "ref/ref.h"
+}
+
+enum {
+  MANY = 4096,          /* rows */
+  FEW = 16,             /* rows: fewer go with the plan of so many */
+  PROPOSALS = 16,
+  WORKSPACE = 32 << 20, /* bytes; what the library advises for Hopper */
+  ALIGNMENT = 16        /* bytes: of all that operators are given */
+};
+
+#define LIBRARY_CALLS(CALL) \
+  CALL (cublasLtCreate) \
+  CALL (cublasLtDestroy) \
+  CALL (cublasLtGetStatusName) \
+  CALL (cublasLtMatrixLayoutCreate) \
+  CALL (cublasLtMatrixLayoutDestroy) \
+  CALL (cublasLtMatrixLayoutSetAttribute) \
+  CALL (cublasLtMatmulDescCreate) \
+  CALL (cublasLtMatmulDescDestroy) \
+  CALL (cublasLtMatmulDescSetAttribute) \
+  CALL (cublasLtMatmulPreferenceCreate) \
+  CALL (cublasLtMatmulPreferenceDestroy) \
+  CALL (cublasLtMatmulPreferenceSetAttribute) \
+  CALL (cublasLtMatmulAlgoGetHeuristic) \
+  CALL (cublasLtMatmulAlgoConfigGetAttribute) \
+  CALL (cublasLtMatmul)
+
+struct Library {
+#define MEMBER(name) decltype (&::name) name;
+  LIBRARY_CALLS (MEMBER)
+#undef MEMBER
+};
+
+/* The algorithm for a shape and up to so many rows. */
+struct Plan {
+  Plan *next;
+  int n, k, rows;
+  VigType type;
+  bool bias;
+  cublasLtMatmulAlgo_t algorithm;
+};
+
+struct VigCudaLt {
+  Library call;
+  cublasLtHandle_t handle;
+  cublasLtMatmulPreference_t preference;
+  void *workspace;
+  Plan *plans;
+};
+
+struct VigMatmul {
+  int n, k;
+  VigType type;
+  void *weight;                        /* [n, k] of type */
+  float *bias;                         /* [n], or NULL */
+  size_t bytes;
+  cublasLtMatmulDesc_t desc;
+  cublasLtMatrixLayout_t w, a, c;      /* a and c: of the last run's number of rows */
+  int rows;
+};
+
+/* ---- the library ---- */
+
+#ifdef VIG_EMULATE
+static bool
+load (VigCuda *cuda, Library *library)
+{
+#define TAKE(name) library->name = ::name;
+  LIBRARY_CALLS (TAKE)
+#undef TAKE
+  return true;
+}
+#else
+#define STRING_OF(x) #x
+#define STRING(x) STRING_OF (x)
+
+/* Where the loader finds it, or in the toolkit. Never closed: other backends of the process use it too. */
+static bool
+load (VigCuda *cuda, Library *library)
+{
+  static const char *const places[] = { "", "/usr/local/cuda/lib64/" };
+  char path[80], reason[200] = "";
+  void *file = NULL;
+
+  for (size_t i = 0; i < sizeof places / sizeof *places && !file; i++) {
+    snprintf (path, sizeof path, "%slibcublasLt.so." STRING (CUBLAS_VER_MAJOR), places[i]);
+    file = dlopen (path, RTLD_NOW | RTLD_LOCAL);
+    if (!file && !reason[0])
+      snprintf (reason, sizeof reason, "%s", dlerror ());
+  }
+  if (!file) {
+    vig_cuda_fail (cuda, "expected cuBLASLt of CUDA " STRING (CUBLAS_VER_MAJOR) ", cannot load it: %s", reason);
+    return false;
+  }
+#define TAKE(name) \
+  if (!(library->name = (decltype (library->name)) dlsym (file, #name))) { \
+    vig_cuda_fail (cuda, "expected " #name " in %s, found no such function", path); \
+    return false; \
+  }
+  LIBRARY_CALLS (TAKE)
+#undef TAKE
+  return true;
+}
+#endif
+
+/* Notes the first failure, as vig_cuda_ok. */
+static bool
+ok (VigCuda *cuda, cublasStatus_t status, const char *doing, int n, int k)
+{
+  if (status == CUBLAS_STATUS_SUCCESS)
+    return true;
+  vig_cuda_fail (cuda, "%s while %s matrix products with weights [%d, %d]",
+      cuda->lt->call.cublasLtGetStatusName (status), doing, n, k);
+  return false;
+}
+
+static cudaDataType
+data_type (VigType type)
+{
+  return type == VIG_TYPE_F32 ? CUDA_R_32F : CUDA_R_16BF;
+}
+
+static size_t
+size_of (VigType type)
+{
+  return type == VIG_TYPE_F32 ? 4 : 2;
+}
+
+/* ---- one product ---- */
+
+static cublasStatus_t
+set_rows (VigCuda *cuda, VigMatmul *m, int rows)
+{
+  const uint64_t columns = (uint64_t) rows;
+
+  if (m->rows == rows)
+    return CUBLAS_STATUS_SUCCESS;
+  m->rows = 0; /* until both are */
+  for (cublasLtMatrixLayout_t layout : { m->a, m->c }) {
+    cublasStatus_t status = cuda->lt->call.cublasLtMatrixLayoutSetAttribute (layout, CUBLASLT_MATRIX_LAYOUT_COLS,
+        &columns, sizeof columns);
+    if (status != CUBLAS_STATUS_SUCCESS)
+      return status;
+  }
+  m->rows = rows;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+/* c = a * weight^T + bias, or c += that */
+static cublasStatus_t
+multiply (VigCuda *cuda, VigMatmul *m, const void *weight, const void *a, float *c, int rows, bool accumulate,
+    const cublasLtMatmulAlgo_t *algorithm)
+{
+  const float one = 1, beta = accumulate ? 1 : 0;
+  cublasStatus_t status = set_rows (cuda, m, rows);
+
+  if (status != CUBLAS_STATUS_SUCCESS)
+    return status;
+  return cuda->lt->call.cublasLtMatmul (cuda->lt->handle, m->desc, &one, weight, m->w, a, m->a, &beta, c, m->c, c, m->c,
+      algorithm, cuda->lt->workspace, WORKSPACE, cuda->stream);
+}
+
+/* ---- choosing algorithms ---- */
+
+/* The library's proposals for so many rows, best first, less those that split k. */
+static int
+propose (VigCuda *cuda, VigMatmul *m, int rows, cublasLtMatmulAlgo_t *proposals)
+{
+  const Library *call = &cuda->lt->call;
+  cublasLtMatmulHeuristicResult_t results[PROPOSALS];
+  int found = 0, n = 0;
+
+  if (set_rows (cuda, m, rows) != CUBLAS_STATUS_SUCCESS
+      || call->cublasLtMatmulAlgoGetHeuristic (cuda->lt->handle, m->desc, m->w, m->a, m->c, m->c, cuda->lt->preference,
+          PROPOSALS, results, &found) != CUBLAS_STATUS_SUCCESS)
+    return 0;
+  for (int i = 0; i < found; i++) {
+    int32_t parts = 1;
+    size_t written;
+    if (results[i].state == CUBLAS_STATUS_SUCCESS
+        && call->cublasLtMatmulAlgoConfigGetAttribute (&results[i].algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &parts,
+            sizeof parts, &written) == CUBLAS_STATUS_SUCCESS
+        && parts <= 1)
+      proposals[n++] = results[i].algo;
+  }
+  return n;
+}
+
+/* Random numbers of a type in device memory, between -1 and 1; NULL: the error is noted. */
+static void *
+random_matrix (VigCuda *cuda, size_t n, VigType type)
+{
+  void *host = malloc (n * size_of (type)), *memory = host ? vig_cuda_alloc (cuda, n * size_of (type)) : NULL;
+  uint32_t state = 1;
+
+  for (size_t i = 0; memory && i < n; i++) {
+    state = state * 1664525 + 1013904223; /* Numerical Recipes' generator */
+    vig_set (host, i, type, (double) (state >> 8) / (1 << 23) - 1);
+  }
+  if (memory)
+    vig_cuda_upload (cuda, memory, host, n * size_of (type));
+  free (host);
+  return memory;
+}
+
+/* What a trial needs: [rows, k], [n, k], [rows, n] on the device, and results of the shape's own algorithm. */
+struct Trial {
+  int rows;
+  size_t size;           /* bytes of c */
+  void *a, *weight, *c;
+  char *own[2], *other;  /* host: with c = and with c += */
+};
+
+static bool
+try_algorithm (VigCuda *cuda, VigMatmul *m, const Trial *t, const cublasLtMatmulAlgo_t *algorithm, bool accumulate,
+    char *result)
+{
+  /* every number of c 0.747… beforehand */
+  if (!vig_cuda_ok (cuda, cudaMemsetAsync (t->c, 0x3f, t->size, cuda->stream), "trying matrix products"))
+    return false;
+  if (multiply (cuda, m, t->weight, t->a, (float *) t->c, t->rows, accumulate, algorithm) != CUBLAS_STATUS_SUCCESS)
+    return false;
+  vig_cuda_download (cuda, result, t->c, t->size);
+  return !cuda->error[0];
+}
+
+static bool
+same_bits (VigCuda *cuda, VigMatmul *m, const Trial *t, const cublasLtMatmulAlgo_t *algorithm)
+{
+  for (int accumulate = 0; accumulate < 2; accumulate++)
+    if (!try_algorithm (cuda, m, t, algorithm, accumulate, t->other) || memcmp (t->own[accumulate], t->other, t->size) != 0)
+      return false;
+  return true;
+}
+
+/* The proposal for so many rows that has the bits of the shape's own algorithm; or that one. */
+static cublasLtMatmulAlgo_t
+choose (VigCuda *cuda, VigMatmul *m, int rows, const cublasLtMatmulAlgo_t *own)
+{
+  cublasLtMatmulAlgo_t proposals[PROPOSALS], chosen = *own;
+  int n = propose (cuda, m, rows, proposals);
+  Trial t = { rows, (size_t) rows * m->n * sizeof (float), NULL, NULL, NULL, { NULL, NULL }, NULL };
+
+  if (n == 0 || memcmp (&proposals[0], own, sizeof *own) == 0)
+    return chosen;
+  t.a = random_matrix (cuda, (size_t) rows * m->k, m->type);
+  t.weight = random_matrix (cuda, (size_t) m->n * m->k, m->type);
+  t.c = vig_cuda_alloc (cuda, t.size);
+  t.own[0] = (char *) malloc (t.size);
+  t.own[1] = (char *) malloc (t.size);
+  t.other = (char *) malloc (t.size);
+  if (t.a && t.weight && t.c && t.own[0] && t.own[1] && t.other && try_algorithm (cuda, m, &t, own, false, t.own[0])
+      && try_algorithm (cuda, m, &t, own, true, t.own[1]))
+    for (int i = 0; i < n; i++)
+      if (memcmp (&proposals[i], own, sizeof *own) == 0 || same_bits (cuda, m, &t, &proposals[i])) {
+        chosen = proposals[i];
+        break;
+      }
+  vig_cuda_free (cuda, t.a);
+  vig_cuda_free (cuda, t.weight);
+  vig_cuda_free (cuda, t.c);
+  free (t.own[0]);
+  free (t.own[1]);
+  free (t.other);
+  return chosen;
+}
+
+static const Plan *
+find_plan (const VigCuda *cuda, const VigMatmul *m, int rows)
+{
+  for (const Plan *p = cuda->lt->plans; p; p = p->next)
+    if (p->n == m->n && p->k == m->k && p->rows == rows && p->type == m->type && p->bias == (m->bias != NULL))
+      return p;
+  return NULL;
+}
+
+static const Plan *
+add_plan (VigCuda *cuda, const VigMatmul *m, int rows, const cublasLtMatmulAlgo_t *algorithm)
+{
+  Plan *p = (Plan *) malloc (sizeof *p);
+  if (!p) {
+    vig_cuda_fail (cuda, "no memory for a plan");
+    return NULL;
+  }
+  *p = Plan { cuda->lt->plans, m->n, m->k, rows, m->type, m->bias != NULL, *algorithm };
+  return cuda->lt->plans = p;
+}
+
+/* The plan for so many rows, made when first met. NULL: the error is noted. */
+static const Plan *
+get_plan (VigCuda *cuda, VigMatmul *m, int rows)
+{
+  int bucket = FEW;
+  while (bucket < rows && bucket < MANY)
+    bucket *= 2;
+  if (const Plan *p = find_plan (cuda, m, bucket))
+    return p;
+
+  const Plan *own = find_plan (cuda, m, MANY);
+  if (!own) {
+    cublasLtMatmulAlgo_t proposals[PROPOSALS];
+    if (propose (cuda, m, MANY, proposals) == 0) {
+      vig_cuda_fail (cuda, "matmul: cuBLASLt has no algorithm for weights [%d, %d]", m->n, m->k);
+      return NULL;
+    }
+    own = add_plan (cuda, m, MANY, &proposals[0]);
+  }
+  if (!own || bucket == MANY)
+    return own;
+  cublasLtMatmulAlgo_t chosen = choose (cuda, m, bucket, &own->algorithm);
+  return cuda->error[0] ? NULL : add_plan (cuda, m, bucket, &chosen);
+}
+
+/* ---- the operator ---- */
+
+static void
+matmul_destroy (void *ctx, VigMatmul *m)
+{
+  VigCuda *cuda = (VigCuda *) ctx;
+  const Library *call = &cuda->lt->call;
+
+  if (!m)
+    return;
+  vig_cuda_free (ctx, m->weight);
+  vig_cuda_free (ctx, m->bias);
+  if (m->desc)
+    call->cublasLtMatmulDescDestroy (m->desc);
+  for (cublasLtMatrixLayout_t layout : { m->w, m->a, m->c })
+    if (layout)
+      call->cublasLtMatrixLayoutDestroy (layout);
+  free (m);
+}
+
+static bool
+describe (VigCuda *cuda, VigMatmul *m)
+{
+  const Library *call = &cuda->lt->call;
+  const int32_t transposed = CUBLAS_OP_T;
+  const uint32_t bias = CUBLASLT_EPILOGUE_BIAS;
+  const uint64_t n = (uint64_t) m->n, k = (uint64_t) m->k;
+  const char *doing = "describing";
+
+  return ok (cuda, call->cublasLtMatmulDescCreate (&m->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F), doing, m->n, m->k)
+      && ok (cuda, call->cublasLtMatmulDescSetAttribute (m->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
+             sizeof transposed), doing, m->n, m->k)
+      && (!m->bias
+          || (ok (cuda, call->cublasLtMatmulDescSetAttribute (m->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &bias, sizeof bias),
+                  doing, m->n, m->k)
+              && ok (cuda, call->cublasLtMatmulDescSetAttribute (m->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &m->bias,
+                     sizeof m->bias), doing, m->n, m->k)))
+      && ok (cuda, call->cublasLtMatrixLayoutCreate (&m->w, data_type (m->type), k, n, m->k), doing, m->n, m->k)
+      && ok (cuda, call->cublasLtMatrixLayoutCreate (&m->a, data_type (m->type), k, 1, m->k), doing, m->n, m->k)
+      && ok (cuda, call->cublasLtMatrixLayoutCreate (&m->c, CUDA_R_32F, n, 1, m->n), doing, m->n, m->k);
+}
+
+static VigMatmul *
+matmul_create (void *ctx, const VigMatmulDesc *desc)
+{
+  VigCuda *cuda = (VigCuda *) ctx;
+  size_t numbers = (size_t) desc->n * desc->k, size = numbers * size_of (desc->type);
+  size_t bias_size = desc->bias ? sizeof (float) * (size_t) desc->n : 0;
+  VigMatmul *m = (VigMatmul *) calloc (1, sizeof *m);
+  void *rounded = malloc (size);
+
+  if (m && rounded) {
+    m->n = desc->n;
+    m->k = desc->k;
+    m->type = desc->type;
+    m->rows = 1;
+    m->bytes = size + bias_size;
+    m->weight = vig_cuda_alloc (cuda, size);
+    m->bias = bias_size ? (float *) vig_cuda_alloc (cuda, bias_size) : NULL;
+  } else
+    vig_cuda_fail (cuda, "no memory to prepare the weights of a matrix product");
+  if (!m || !rounded || !m->weight || (bias_size && !m->bias) || !describe (cuda, m)) {
+    matmul_destroy (ctx, m);
+    free (rounded);
+    return NULL;
+  }
+  for (size_t i = 0; i < numbers; i++)
+    vig_set (rounded, i, desc->type, desc->weight[i]);
+  vig_cuda_upload (cuda, m->weight, rounded, size);
+  vig_cuda_upload (cuda, m->bias, desc->bias, bias_size);
+  free (rounded);
+  return m;
+}
+
+static void
+matmul_run (void *ctx, VigMatmul *m, const VigMatmulRun *a)
+{
+  VigCuda *cuda = (VigCuda *) ctx;
+  int rows = a->batch * a->rows;
+
+  if (const Plan *plan = get_plan (cuda, m, rows))
+    ok (cuda, multiply (cuda, m, m->weight, a->a, a->c, rows, a->accumulate, &plan->algorithm), "enqueueing", m->n,
+        m->k);
+}
+
+static size_t
+matmul_bytes (void *ctx, const VigMatmul *m)
+{
+  return m->bytes;
+}
+
+/* ---- the backend ---- */
+
+static bool
+prefer (VigCuda *cuda)
+{
+  const Library *call = &cuda->lt->call;
+  const uint64_t workspace = WORKSPACE;
+  const uint32_t none = CUBLASLT_REDUCTION_SCHEME_NONE, alignment = ALIGNMENT;
+  cublasLtMatmulPreference_t p;
+  bool done = call->cublasLtMatmulPreferenceCreate (&cuda->lt->preference) == CUBLAS_STATUS_SUCCESS;
+
+  p = cuda->lt->preference;
+  done = done && call->cublasLtMatmulPreferenceSetAttribute (p, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
+      sizeof workspace) == CUBLAS_STATUS_SUCCESS
+      && call->cublasLtMatmulPreferenceSetAttribute (p, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &none, sizeof none)
+          == CUBLAS_STATUS_SUCCESS;
+  for (auto which : { CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+           CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES })
+    done = done && call->cublasLtMatmulPreferenceSetAttribute (p, which, &alignment, sizeof alignment)
+        == CUBLAS_STATUS_SUCCESS;
+  if (!done)
+    vig_cuda_fail (cuda, "cuBLASLt took none of the preferences");
+  return done;
+}
+
+void
+vig_cuda_matmul_close (VigCuda *cuda)
+{
+  VigCudaLt *lt = cuda->lt;
+
+  if (!lt)
+    return;
+  while (Plan *p = lt->plans) {
+    lt->plans = p->next;
+    free (p);
+  }
+  if (lt->preference)
+    lt->call.cublasLtMatmulPreferenceDestroy (lt->preference);
+  if (lt->handle)
+    lt->call.cublasLtDestroy (lt->handle);
+  vig_cuda_free (cuda, lt->workspace);
+  free (lt);
+  cuda->lt = NULL;
+}
+
+bool
+vig_cuda_use_matmul (VigKernels *k)
+{
+  VigCuda *cuda = (VigCuda *) k->ctx;
+  cublasStatus_t status;
+
+  cuda->lt = (VigCudaLt *) calloc (1, sizeof *cuda->lt);
+  if (!cuda->lt) {
+    vig_cuda_fail (cuda, "no memory to open cuBLASLt");
+    return false;
+  }
+  if (!load (cuda, &cuda->lt->call))
+    return false;
+  status = cuda->lt->call.cublasLtCreate (&cuda->lt->handle);
+  if (status != CUBLAS_STATUS_SUCCESS) {
+    vig_cuda_fail (cuda, "%s while opening cuBLASLt", cuda->lt->call.cublasLtGetStatusName (status));
+    return false;
+  }
+  k->matmul_create = matmul_create;
+  k->matmul_run = matmul_run;
+  k->matmul_destroy = matmul_destroy;
+  k->matmul_bytes = matmul_bytes;
+  return prefer (cuda) && (cuda->lt->workspace = vig_cuda_alloc (cuda, WORKSPACE)) != NULL;
+}

@@ -58,6 +58,7 @@ const struct { cudaError_t error; const char *name, *string; } errors[] = {
   { cudaSuccess, "cudaSuccess", "no error" },
   { cudaErrorInvalidValue, "cudaErrorInvalidValue", "invalid argument" },
   { cudaErrorMemoryAllocation, "cudaErrorMemoryAllocation", "out of memory" },
+  { cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration", "invalid configuration argument" },
   { cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver", "CUDA driver version is insufficient for CUDA runtime version" },
   { cudaErrorDevicesUnavailable, "cudaErrorDevicesUnavailable", "CUDA-capable device(s) is/are busy or unavailable" },
   { cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected" },

@@ -8,7 +8,7 @@
 #include "forward.h"
 
 #include <math.h>
-#include <string.h>
+#include <numbers.h>
 
 #define RMS_EPS 1e-6f
 #define LAYER_EPS 1e-5f
@@ -27,7 +27,7 @@ typedef struct {
 static void
 show (const Forward *f, const char *name, const void *data, VigType type, gsize rows, gsize columns, gsize row)
 {
-  gsize size = type == VIG_TYPE_F32 ? 4 : 2;
+  gsize size = vig_type_size (type);
 
   if (!f->tap->func)
     return;
@@ -37,11 +37,8 @@ show (const Forward *f, const char *name, const void *data, VigType type, gsize 
   f->k->finish (f->k->ctx);
   f->k->download (f->k->ctx, host, data, ((rows - 1) * row + columns) * size);
   for (gsize r = 0; r < rows; r++)
-    for (gsize i = 0; i < columns; i++) {
-      gsize at = r * row + i;
-      guint32 bits = type == VIG_TYPE_F32 ? ((guint32 *) host)[at] : (guint32) ((guint16 *) host)[at] << 16;
-      memcpy (&dense[r * columns + i], &bits, sizeof bits);
-    }
+    for (gsize i = 0; i < columns; i++)
+      dense[r * columns + i] = vig_get (host, r * row + i, type);
   f->tap->func (full, dense, rows, columns, f->tap->user_data);
 }
 

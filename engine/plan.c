@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "plan.h"
 
+#include <numbers.h>
 #include <unistd.h>
 
 /* A bigger batch is computed in chunks of about this many numbers in the widest buffer (u of the MLP): enough rows
@@ -47,7 +48,7 @@ static gsize
 layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
 {
   Arena arena = { .base = base };
-  const gsize f32 = sizeof (float), any = type == VIG_TYPE_F32 ? 4 : 2, B = p->batch;
+  const gsize f32 = sizeof (float), any = vig_type_size (type), B = p->batch;
   guint first = c->hierarchical ? 3 : 9, half = c->dims[0] / 2, features = vig_config_n_features (c);
   gsize widest = 0;
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include <numbers.h>
 #include "json.h"
 #include <vig/error.h>
 
@@ -243,25 +244,6 @@ vig_safetensors_parse (const guint8 *data, gsize size, const char *name, GError 
   return g_steal_pointer (&file);
 }
 
-static float
-float_from_bits (guint32 bits)
-{
-  float f;
-  memcpy (&f, &bits, 4);
-  return f;
-}
-
-static float
-float_from_half (guint16 h)
-{
-  guint32 sign = (guint32) (h & 0x8000) << 16, exponent = (h >> 10) & 31, fraction = h & 1023;
-  if (exponent == 0) /* zero or subnormal: fraction * 2^-24, exact */
-    return float_from_bits (sign | 0x3f800000) * ((float) fraction * 0x1p-24f);
-  if (exponent == 31)
-    return float_from_bits (sign | 0x7f800000 | fraction << 13);
-  return float_from_bits (sign | (exponent + 112) << 23 | fraction << 13);
-}
-
 void
 vig_tensor_to_float (const VigTensor *tensor, float *out)
 {
@@ -271,11 +253,11 @@ vig_tensor_to_float (const VigTensor *tensor, float *out)
     guint16 half;
     if (tensor->dtype == VIG_DTYPE_F32) {
       memcpy (&word, data + 4 * i, 4);
-      out[i] = float_from_bits (GUINT32_FROM_LE (word));
+      out[i] = vig_f32_of_bits (GUINT32_FROM_LE (word));
     } else {
       memcpy (&half, data + 2 * i, 2);
       half = GUINT16_FROM_LE (half);
-      out[i] = tensor->dtype == VIG_DTYPE_F16 ? float_from_half (half) : float_from_bits ((guint32) half << 16);
+      out[i] = tensor->dtype == VIG_DTYPE_F16 ? vig_f16_to_f32 (half) : vig_bf16_to_f32 (half);
     }
   }
 }

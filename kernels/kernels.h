@@ -26,8 +26,9 @@
 
 #define VIG_KERNELS_ABI 1
 
-/* Element type of the tensors that feed a matrix product. bf16 is stored as uint16_t, rounded to nearest even. */
-typedef enum { VIG_TYPE_F32, VIG_TYPE_BF16 } VigType;
+/* Element type of the tensors that feed a matrix product. bf16 and f16 (IEEE half) are stored as uint16_t, rounded to
+ * nearest even; what f16 cannot hold is infinite. */
+typedef enum { VIG_TYPE_F32, VIG_TYPE_BF16, VIG_TYPE_F16 } VigType;
 
 typedef enum { VIG_ACT_NONE, VIG_ACT_SILU, VIG_ACT_GELU /* the erf form */ } VigAct;
 
@@ -194,7 +195,7 @@ typedef struct VigKernels VigKernels;
 struct VigKernels {
   int abi;           /* VIG_KERNELS_ABI */
   const char *name;  /* "ref", "avx512+amx", … for logs and tests */
-  VigType fastest;   /* of matrix products: BF16 where the hardware multiplies it itself */
+  VigType fastest;   /* of matrix products: a narrow type where the hardware multiplies it itself */
   const char *no_bf16; /* why bf16 is refused, or NULL */
   void *ctx;         /* first argument of everything below */
 
@@ -240,7 +241,8 @@ enum {
 
 /* The CPU backend: the best variant of every operator that this machine has and mask allows, over `threads` threads
  * (0: all that this process may use). Always works: what has no faster variant here is ref's. Matrix products are
- * oneDNN's, which looks at the machine itself (mask 0: ref's; without VIG_CPU_BF16, bf16 is multiplied as fp32). */
+ * oneDNN's, which looks at the machine itself (mask 0: ref's; f16 and, without VIG_CPU_BF16, bf16 are multiplied as
+ * fp32). */
 VigKernels *vig_kernels_cpu_open (int threads, unsigned mask);
 
 /* Position embedding for another grid (host memory, once per size): separable bicubic with a = -0.75, half-pixel

@@ -18,6 +18,7 @@ typedef struct {
   void *buffer;              /* of buffer_size bytes, for all threads together */
   size_t buffer_size;
   VigDnnl *dnnl;
+  void (*widen) (const void *from, VigType type, size_t n, float *to); /* n numbers of the type as floats */
 } VigCpu;
 
 /* Makes scratch[0 .. n_threads - 1] at least size bytes (64-byte aligned, contents lost); on failure finish() says so. */

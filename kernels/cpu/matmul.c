@@ -9,7 +9,7 @@
  * Weights are packed once, into the layout that oneDNN prefers for a tile of TILE rows; every primitive of that n, k and
  * type uses this layout. Primitives are shared by all matrices of a shape. What runs is chosen by oneDNN from the
  * instruction sets of the machine (less those that ONEDNN_MAX_CPU_ISA forbids), not by our mask; but bf16 without
- * hardware for it is widened to fp32 here, since oneDNN would emulate it slowly.
+ * hardware for it is widened to fp32 here, since oneDNN would emulate it slowly, and so is f16.
  *
  * oneDNN may be built on OpenMP. It asks OpenMP for the number of threads when a primitive is made and when it runs;
  * set_threads() has it answer 1, so that no team of OpenMP's is ever started.
@@ -59,7 +59,7 @@ struct VigDnnl {
 struct VigMatmul {
   int n, k;
   VigType type;     /* of a */
-  VigType multiply; /* what oneDNN multiplies: F32 for bf16 without hardware */
+  VigType multiply; /* what oneDNN multiplies: type, or F32 where the hardware lacks it */
   dnnl_memory_t weight, bias; /* bias NULL if there is none */
   size_t bytes;
 };
@@ -123,7 +123,7 @@ vig_cpu_dnnl_start_thread (void)
 static dnnl_data_type_t
 dnnl_type (VigType type)
 {
-  return type == VIG_TYPE_F32 ? dnnl_f32 : dnnl_bf16;
+  return type == VIG_TYPE_BF16 ? dnnl_bf16 : dnnl_f32;
 }
 
 /* A product of rows x k with k x n. weights: the layout to use, or NULL: any. NULL on failure. */
@@ -233,15 +233,15 @@ pack (VigCpu *cpu, VigMatmul *m, const VigMatmulDesc *desc)
   float *rounded = NULL;
   bool ok = false;
 
-  /* bf16 without hardware: the same rounded weights, kept as fp32 */
+  /* a type that the hardware does not multiply: the same rounded weights, kept as fp32 */
   const float *weight = desc->weight;
-  if (m->type == VIG_TYPE_BF16 && m->multiply == VIG_TYPE_F32) {
+  if (m->type != m->multiply) {
     size_t size = (size_t) m->n * m->k;
     rounded = malloc (sizeof *rounded * size);
     if (!rounded)
       return false;
     for (size_t i = 0; i < size; i++)
-      rounded[i] = vig_bf16_to_f32 (vig_bf16_from_f32 (desc->weight[i]));
+      rounded[i] = vig_round_to (desc->weight[i], m->type);
     weight = rounded;
   }
 
@@ -303,7 +303,7 @@ matmul_create (void *ctx, const VigMatmulDesc *desc)
   int before = set_threads (1);
   if (m)
     *m = (VigMatmul) { .n = desc->n, .k = desc->k, .type = desc->type,
-      .multiply = cpu->bf16 ? desc->type : VIG_TYPE_F32 };
+      .multiply = cpu->bf16 && desc->type == VIG_TYPE_BF16 ? VIG_TYPE_BF16 : VIG_TYPE_F32 };
   if (!m || !pack (cpu, m, desc) || (desc->bias && !copy_bias (cpu, m, desc->bias))) {
     matmul_destroy (ctx, m);
     m = NULL;
@@ -338,12 +338,10 @@ matmul_work (const void *data, int item, int thread)
   size_t row = (size_t) (item / job->tiles) * job->a->rows + (size_t) tile * job->tile, n = (size_t) p->rows * m->k;
 
   char *scratch = job->cpu->scratch[thread];
-  void *a = (char *) (uintptr_t) job->a->a + row * m->k * (m->type == VIG_TYPE_F32 ? 4 : 2);
+  void *a = (char *) (uintptr_t) job->a->a + row * m->k * vig_type_size (m->type);
   if (m->type != m->multiply) {
-    const uint16_t *narrow = a;
     float *wide = (float *) (scratch + (p->scratch_size + 63) / 64 * 64);
-    for (size_t i = 0; i < n; i++)
-      wide[i] = vig_bf16_to_f32 (narrow[i]);
+    job->cpu->widen (a, m->type, n, wide);
     a = wide;
   }
   dnnl_exec_arg_t args[] = {

@@ -31,8 +31,10 @@ void VARIANT (vig_gla_bidir) (void *ctx, const VigGlaBidir *a);
   do { \
     if ((type) == VIG_TYPE_F32) \
       f (__VA_ARGS__, VIG_TYPE_F32); \
-    else \
+    else if ((type) == VIG_TYPE_BF16) \
       f (__VA_ARGS__, VIG_TYPE_BF16); \
+    else \
+      f (__VA_ARGS__, VIG_TYPE_F16); \
   } while (0)
 
 /* A job: the operator's arguments, and how its rows are cut. */
@@ -92,11 +94,7 @@ im2col_planar (const VigIm2col *a, const float *x, size_t to, int oy, int ox, in
     for (int kx = 0; kx < a->kernel; kx++)
       for (int c = 0; c < channels; c++, to++) {
         bool there = inside || (y + ky >= 0 && y + ky < a->h && sx + kx >= 0 && sx + kx < a->w);
-        float value = there ? x[c * plane + (ptrdiff_t) (y + ky) * a->w + sx + kx] : 0;
-        if (type == VIG_TYPE_F32)
-          ((float *) a->cols)[to] = value;
-        else
-          ((uint16_t *) a->cols)[to] = vig_bf16_from_f32 (value);
+        v_put_one (a->cols, to, type, there ? x[c * plane + (ptrdiff_t) (y + ky) * a->w + sx + kx] : 0);
       }
 }
 
@@ -498,9 +496,28 @@ softmax (void *ctx, const VigSoftmax *a)
   vig_pool_run (cpu->pool, a->rows, softmax_work, a);
 }
 
+/* ---- for matmul.c ---- */
+
+TEMPLATE
+widen_all (const void *from, size_t n, float *to, VigType type)
+{
+  for (size_t i = 0; i < n; i += VW) {
+    int left = n - i < VW ? (int) (n - i) : VW;
+    v_put (to, i, VIG_TYPE_F32, left, v_get (from, i, type, left));
+  }
+}
+
+static void
+widen (const void *from, VigType type, size_t n, float *to)
+{
+  FOR_TYPE (type, widen_all, from, n, to);
+}
+
 void
 VARIANT (vig_cpu_use) (VigKernels *k)
 {
+  VigCpu *cpu = k->ctx;
+  cpu->widen = widen;
   k->im2col = im2col;
   k->rmsnorm = rmsnorm;
   k->layernorm = layernorm;

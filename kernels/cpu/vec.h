@@ -90,10 +90,15 @@ v_to_bf16 (Vec x)
 #endif
 }
 
-static inline Vec v_load_bf16 (const uint16_t *p) { return v_from_bf16 (_mm256_loadu_si256 ((const __m256i *) p)); }
-static inline void v_store_bf16 (uint16_t *p, Vec x) { _mm256_storeu_si256 ((__m256i *) p, v_to_bf16 (x)); }
-static inline Vec v_load_bf16_lanes (const uint16_t *p, Lanes m) { return v_from_bf16 (_mm256_maskz_loadu_epi16 (m, p)); }
-static inline void v_store_bf16_lanes (uint16_t *p, Lanes m, Vec x) { _mm256_mask_storeu_epi16 (p, m, v_to_bf16 (x)); }
+static inline Vec v_from_f16 (__m256i h) { return _mm512_cvtph_ps (h); }
+static inline __m256i v_to_f16 (Vec x) { return _mm512_cvtps_ph (x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+/* VW numbers of 16 bits */
+typedef __m256i Narrow;
+static inline Narrow v_load_16 (const uint16_t *p) { return _mm256_loadu_si256 ((const __m256i *) p); }
+static inline void v_store_16 (uint16_t *p, Narrow x) { _mm256_storeu_si256 ((__m256i *) p, x); }
+static inline Narrow v_load_16_lanes (const uint16_t *p, Lanes m) { return _mm256_maskz_loadu_epi16 (m, p); }
+static inline void v_store_16_lanes (uint16_t *p, Lanes m, Narrow x) { _mm256_mask_storeu_epi16 (p, m, x); }
 
 #elif defined __AVX2__
 
@@ -181,36 +186,54 @@ v_to_bf16 (Vec x)
   return _mm_packus_epi32 (_mm256_castsi256_si128 (r), _mm256_extracti128_si256 (r, 1));
 }
 
-static inline int v_count (Lanes m) { return __builtin_popcount ((unsigned) _mm256_movemask_ps (_mm256_castsi256_ps (m))); }
-static inline Vec v_load_bf16 (const uint16_t *p) { return v_from_bf16 (_mm_loadu_si128 ((const __m128i *) p)); }
-static inline void v_store_bf16 (uint16_t *p, Vec x) { _mm_storeu_si128 ((__m128i *) p, v_to_bf16 (x)); }
+static inline Vec v_from_f16 (__m128i h) { return _mm256_cvtph_ps (h); }
+static inline __m128i v_to_f16 (Vec x) { return _mm256_cvtps_ph (x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 
-static inline Vec
-v_load_bf16_lanes (const uint16_t *p, Lanes m)
+/* VW numbers of 16 bits */
+typedef __m128i Narrow;
+static inline int v_count (Lanes m) { return __builtin_popcount ((unsigned) _mm256_movemask_ps (_mm256_castsi256_ps (m))); }
+static inline Narrow v_load_16 (const uint16_t *p) { return _mm_loadu_si128 ((const __m128i *) p); }
+static inline void v_store_16 (uint16_t *p, Narrow x) { _mm_storeu_si128 ((__m128i *) p, x); }
+
+static inline Narrow
+v_load_16_lanes (const uint16_t *p, Lanes m)
 {
   uint16_t all[VW] = { 0 };
   memcpy (all, p, sizeof *p * (size_t) v_count (m));
-  return v_load_bf16 (all);
+  return v_load_16 (all);
 }
 
 static inline void
-v_store_bf16_lanes (uint16_t *p, Lanes m, Vec x)
+v_store_16_lanes (uint16_t *p, Lanes m, Narrow x)
 {
   uint16_t all[VW];
-  v_store_bf16 (all, x);
+  v_store_16 (all, x);
   memcpy (p, all, sizeof *p * (size_t) v_count (m));
 }
 
 #endif
 
-/* Up to VW elements from i on of a tensor of either type, n being how many are left (lanes beyond: 0). type is a constant
+static inline Vec
+v_widen (Narrow x, VigType type)
+{
+  return type == VIG_TYPE_F16 ? v_from_f16 (x) : v_from_bf16 (x);
+}
+
+static inline Narrow
+v_narrow (Vec x, VigType type)
+{
+  return type == VIG_TYPE_F16 ? v_to_f16 (x) : v_to_bf16 (x);
+}
+
+/* Up to VW elements from i on of a tensor of any type, n being how many are left (lanes beyond: 0). type is a constant
  * wherever these are inlined. */
 static inline Vec
 v_get (const void *p, size_t i, VigType type, int n)
 {
   if (type == VIG_TYPE_F32)
     return n >= VW ? v_load ((const float *) p + i) : v_load_lanes ((const float *) p + i, v_lanes (n));
-  return n >= VW ? v_load_bf16 ((const uint16_t *) p + i) : v_load_bf16_lanes ((const uint16_t *) p + i, v_lanes (n));
+  const uint16_t *at = (const uint16_t *) p + i;
+  return v_widen (n >= VW ? v_load_16 (at) : v_load_16_lanes (at, v_lanes (n)), type);
 }
 
 static inline Vec
@@ -229,10 +252,20 @@ v_put (void *p, size_t i, VigType type, int n, Vec x)
       v_store_lanes ((float *) p + i, v_lanes (n), x);
   } else {
     if (n >= VW)
-      v_store_bf16 ((uint16_t *) p + i, x);
+      v_store_16 ((uint16_t *) p + i, v_narrow (x, type));
     else
-      v_store_bf16_lanes ((uint16_t *) p + i, v_lanes (n), x);
+      v_store_16_lanes ((uint16_t *) p + i, v_lanes (n), v_narrow (x, type));
   }
+}
+
+/* One element, rounded as v_put rounds. */
+static inline void
+v_put_one (void *p, size_t i, VigType type, float x)
+{
+  if (type == VIG_TYPE_F16)
+    ((uint16_t *) p)[i] = (uint16_t) _cvtss_sh (x, _MM_FROUND_TO_NEAREST_INT);
+  else
+    vig_set (p, i, type, x);
 }
 
 /* 2^(x c), c being log2 e or its negative: 2^n 2^f, n = round (x c), f = x c - n in one rounding; 2^f = 1 + f P (f), P

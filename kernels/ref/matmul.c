@@ -29,10 +29,8 @@ vig_matmul_create_c (void *ctx, const VigMatmulDesc *desc)
     return NULL;
   }
   for (size_t j = 0; j < n; j++) {
-    for (size_t i = 0; i < k; i++) {
-      float w = desc->weight[j * k + i];
-      m->weight[i * n + j] = desc->type == VIG_TYPE_F32 ? w : vig_bf16_to_f32 (vig_bf16_from_f32 (w));
-    }
+    for (size_t i = 0; i < k; i++)
+      m->weight[i * n + j] = vig_round_to (desc->weight[j * k + i], desc->type);
     if (desc->bias)
       m->bias[j] = desc->bias[j];
   }

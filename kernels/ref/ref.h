@@ -6,9 +6,7 @@
 #ifndef VIG_REF_H
 #define VIG_REF_H
 
-#include <string.h>
-
-#include "kernels.h"
+#include "numbers.h"
 
 /* What ctx of a backend that uses these operators starts with. */
 typedef struct {
@@ -43,41 +41,5 @@ void vig_gate_mix_c (void *ctx, const VigGateMix *a);
 void vig_swiglu_c (void *ctx, const VigSwiglu *a);
 void vig_pool_mean_c (void *ctx, const VigPoolMean *a);
 void vig_softmax_c (void *ctx, const VigSoftmax *a);
-
-static inline float
-vig_bf16_to_f32 (uint16_t h)
-{
-  uint32_t u = (uint32_t) h << 16;
-  float f;
-  memcpy (&f, &u, sizeof f);
-  return f;
-}
-
-/* To nearest, ties to even; NaN stays NaN. */
-static inline uint16_t
-vig_bf16_from_f32 (float f)
-{
-  uint32_t u;
-  memcpy (&u, &f, sizeof u);
-  if ((u & 0x7fffffff) > 0x7f800000)
-    return (uint16_t) (u >> 16 | 0x40);
-  return (uint16_t) ((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
-
-/* Element i of a tensor of either type. */
-static inline float
-vig_get (const void *p, size_t i, VigType type)
-{
-  return type == VIG_TYPE_F32 ? ((const float *) p)[i] : vig_bf16_to_f32 (((const uint16_t *) p)[i]);
-}
-
-static inline void
-vig_set (void *p, size_t i, VigType type, double value)
-{
-  if (type == VIG_TYPE_F32)
-    ((float *) p)[i] = (float) value;
-  else
-    ((uint16_t *) p)[i] = vig_bf16_from_f32 ((float) value);
-}
 
 #endif

@@ -8,6 +8,7 @@
  *   reference  fixed and random shapes; within the tolerance of the operator's row; nothing written beside the outputs
  *   batch      an item alone, first, and among 3 and 8 gives the same bits
  *   threads    so do 1, 2 and 3 threads
+ * and for each variant: every number of f16 is read as it is, and rounding is to nearest even on both sides of each.
  */
 #include <math.h>
 #include <stdio.h>
@@ -66,7 +67,7 @@ variant_open (const Variant *v, int threads)
 static size_t
 bytes_of (const CheckTensor *t, int items)
 {
-  return t->size * (t->shared ? 1 : items) * (t->type == VIG_TYPE_F32 ? 4 : 2);
+  return t->size * (t->shared ? 1 : items) * vig_type_size (t->type);
 }
 
 static CheckCase
@@ -121,9 +122,9 @@ case_values (const CheckCase *c, GRand *random, void *values[])
     }
     float *f = t->type == VIG_TYPE_F32 ? values[i] : g_new (float, n);
     fill (t, c->d, n, f, random);
-    if (t->type == VIG_TYPE_BF16) {
+    if (t->type != VIG_TYPE_F32) {
       for (size_t j = 0; j < n; j++)
-        ((uint16_t *) values[i])[j] = vig_bf16_from_f32 (f[j]);
+        vig_set (values[i], j, t->type, f[j]);
       g_free (f);
     }
   }
@@ -185,7 +186,7 @@ compare (VigKernels *k, const CheckCase *c, void *const got[], void *const ref[]
 {
   for (int i = 0; i < c->n_tensors; i++) {
     const CheckTensor *t = &c->t[i];
-    size_t n = bytes_of (t, c->batch) / (t->type == VIG_TYPE_F32 ? 4 : 2);
+    size_t n = bytes_of (t, c->batch) / vig_type_size (t->type);
     if (t->use == CHECK_IN)
       continue;
     double squares = 0;
@@ -194,13 +195,15 @@ compare (VigKernels *k, const CheckCase *c, void *const got[], void *const ref[]
       squares += r * r;
     }
     double rms = sqrt (squares / n);
-    /* A result a hair's breadth beside a rounding boundary of bf16 may go the other way: 2^-7 of its size at most.
-     * A tolerance of 0 is for copies and single operations: no other result is right. */
+    /* A result a hair's breadth beside a rounding boundary of its type may go the other way: 2^-7 (bf16), 2^-10 (f16)
+     * of its size at most, or one of f16's least steps. A tolerance of 0 is for copies and single operations: no other
+     * result is right. */
     gboolean exact = c->op->tolerance == 0 && c->op->rms_tolerance == 0;
-    double step = t->type == VIG_TYPE_BF16 && !exact ? 1 / 128. : 0;
+    double step = exact ? 0 : t->type == VIG_TYPE_BF16 ? 0x1p-7 : t->type == VIG_TYPE_F16 ? 0x1p-10 : 0;
+    double least = !exact && t->type == VIG_TYPE_F16 ? 0x1p-24 : 0;
     for (size_t j = 0; j < n; j++) {
       double g = vig_get (got[i], j, t->type), r = vig_get (ref[i], j, t->type);
-      double allowed = c->op->rms_tolerance * rms + (c->op->tolerance + step) * fabs (r);
+      double allowed = c->op->rms_tolerance * rms + (c->op->tolerance + step) * fabs (r) + least;
       if (!(fabs (g - r) <= allowed)) {
         g_test_fail_printf ("%s on %s: %s[%" G_GSIZE_FORMAT "] is %.9g, the reference has %.9g, off by %.3g where %.3g is "
             "allowed", case_name (c), k->name, t->name, j, g, r, fabs (g - r), allowed);
@@ -328,6 +331,123 @@ test_threads (gconstpointer row)
 {
   if (!skipped (row))
     each_case (row, 6, 3, threads_case);
+}
+
+/* ---- f16 ---- */
+
+enum { F16_INFINITY = 0x7c00 };
+
+static float
+f16_by_definition (unsigned h)
+{
+  int exponent = h >> 10 & 31, fraction = h & 1023;
+  double size = exponent == 0 ? ldexp (fraction, -24) : ldexp (1024 + fraction, exponent - 25);
+  return (float) (h & 0x8000 ? -size : size);
+}
+
+/* The halves, what lies midway between two neighbours, and its own neighbours; all of both signs, infinity and NaN. */
+static float *
+f16_neighbourhood (size_t *n)
+{
+  float *f = g_new (float, 8 * F16_INFINITY + 16);
+  size_t i = 0;
+  for (unsigned h = 0; h < F16_INFINITY; h++) {
+    float here = f16_by_definition (h), midway = (here + f16_by_definition (h + 1)) / 2;
+    float some[] = { here, midway, nextafterf (midway, 0), nextafterf (midway, INFINITY) };
+    for (guint j = 0; j < G_N_ELEMENTS (some); j++) {
+      f[i++] = some[j];
+      f[i++] = -some[j];
+    }
+  }
+  const float more[] = { 65536, -1e30f, INFINITY, -INFINITY, NAN, -NAN, 0x1p-149f, -0x1p-126f };
+  for (guint j = 0; j < 2 * G_N_ELEMENTS (more); j++)
+    f[i++] = more[j % G_N_ELEMENTS (more)];
+  *n = i;
+  return f;
+}
+
+static void
+test_f16 (void)
+{
+  for (unsigned h = 0; h < F16_INFINITY; h++) {
+    float here = f16_by_definition (h), next = f16_by_definition (h + 1), midway = (here + next) / 2;
+    for (unsigned sign = 0; sign <= 0x8000; sign += 0x8000) {
+      float to = sign ? -1 : 1;
+      g_assert_cmpfloat (vig_f16_to_f32 ((uint16_t) (sign | h)), ==, to * here);
+      g_assert_cmpuint (vig_f16_from_f32 (to * here), ==, sign | h);
+      g_assert_cmpuint (vig_f16_from_f32 (to * midway), ==, sign | (h + (h & 1)));
+      g_assert_cmpuint (vig_f16_from_f32 (to * nextafterf (midway, 0)), ==, sign | h);
+      g_assert_cmpuint (vig_f16_from_f32 (to * nextafterf (midway, INFINITY)), ==, sign | (h + 1));
+    }
+  }
+  g_assert_cmpuint (vig_f16_from_f32 (-1e30f), ==, 0xfc00);
+  g_assert_cmpfloat (vig_f16_to_f32 (0xfc00), ==, -INFINITY);
+  g_assert_true (isnan (vig_f16_to_f32 (0x7c01)) && isnan (vig_f16_to_f32 (vig_f16_from_f32 (NAN))));
+}
+
+/* Patches of one pixel are the pixels, rounded. */
+static void
+rounding (VigKernels *k, const float *x, size_t n, bool planar)
+{
+  int c = planar ? 1 : 16;
+  float *in = k->alloc (k->ctx, n * sizeof *x);
+  uint16_t *out = k->alloc (k->ctx, n * sizeof *out), *got = g_new (uint16_t, n);
+  k->upload (k->ctx, in, x, n * sizeof *x);
+  k->im2col (k->ctx, &(VigIm2col) { .batch = 1, .h = 1, .w = (int) n / c, .c = c, .kernel = 1, .stride = 1, .out_h = 1,
+      .out_w = (int) n / c, .planar = planar, .x = in, .cols = out, .type = VIG_TYPE_F16 });
+  g_assert_null (k->finish (k->ctx));
+  k->download (k->ctx, got, out, n * sizeof *out);
+  for (size_t i = 0; i < n; i++)
+    if (got[i] != vig_f16_from_f32 (x[i]) && !(isnan (x[i]) && isnan (vig_f16_to_f32 (got[i])))) {
+      g_test_fail_printf ("%s: %a became %#x in f16, expected %#x", k->name, x[i], got[i], vig_f16_from_f32 (x[i]));
+      break;
+    }
+  g_free (got);
+  k->free (k->ctx, in);
+  k->free (k->ctx, out);
+}
+
+/* The product with 1 is the number, widened. */
+static void
+widening (VigKernels *k)
+{
+  enum { N = 2 * F16_INFINITY };
+  uint16_t *h = g_new (uint16_t, N), *a = k->alloc (k->ctx, N * sizeof *h);
+  float *got = g_new (float, N), *c = k->alloc (k->ctx, N * sizeof *got);
+  for (unsigned i = 0; i < N; i++)
+    h[i] = (uint16_t) (i < F16_INFINITY ? i : 0x8000 | (i - F16_INFINITY));
+  k->upload (k->ctx, a, h, N * sizeof *h);
+  VigMatmul *m = k->matmul_create (k->ctx, &(VigMatmulDesc) { .n = 1, .k = 1, .type = VIG_TYPE_F16,
+      .weight = (float[]) { 1 } });
+  g_assert_nonnull (m);
+  k->matmul_run (k->ctx, m, &(VigMatmulRun) { .batch = 1, .rows = N, .a = a, .c = c });
+  g_assert_null (k->finish (k->ctx));
+  k->download (k->ctx, got, c, N * sizeof *got);
+  for (unsigned i = 0; i < N; i++)
+    if (got[i] != f16_by_definition (h[i])) {
+      g_test_fail_printf ("%s: f16 %#x is %a, expected %a", k->name, h[i], got[i], f16_by_definition (h[i]));
+      break;
+    }
+  k->matmul_destroy (k->ctx, m);
+  k->free (k->ctx, a);
+  k->free (k->ctx, c);
+  g_free (h);
+  g_free (got);
+}
+
+static void
+test_f16_variant (gconstpointer row)
+{
+  size_t n;
+  if (skipped (row))
+    return;
+  float *x = f16_neighbourhood (&n);
+  VigKernels *k = variant_open (((const Row *) row)->variant, 2);
+  rounding (k, x, n, false);
+  rounding (k, x, n, true);
+  widening (k);
+  k->close (k);
+  g_free (x);
 }
 
 /* Every slot of the table is an operator with a row here or one of the functions around them, and every backend
@@ -496,8 +616,12 @@ main (int argc, char **argv)
   g_test_add_func ("/kernels/table", test_table);
   g_test_add_func ("/kernels/mask-0", test_mask_0);
   g_test_add_func ("/kernels/resize_pos", test_resize_pos);
-  Row *rows = g_new (Row, G_N_ELEMENTS (variants) * check_n_ops), *row = rows;
-  for (guint v = 0; v < G_N_ELEMENTS (variants); v++)
+  g_test_add_func ("/kernels/f16", test_f16);
+  Row *rows = g_new (Row, G_N_ELEMENTS (variants) * (check_n_ops + 1)), *row = rows;
+  for (guint v = 0; v < G_N_ELEMENTS (variants); v++) {
+    g_autofree char *f16 = g_strdup_printf ("/kernels/%s/f16", variants[v].name);
+    *row = (Row) { &variants[v], NULL };
+    g_test_add_data_func (f16, row++, test_f16_variant);
     for (int i = 0; i < check_n_ops; i++) {
       if ((only_kernel && !g_str_equal (only_kernel, check_ops[i].name)) ||
           (only_variant && !g_str_equal (only_variant, variants[v].name)))
@@ -509,6 +633,7 @@ main (int argc, char **argv)
       }
       row++;
     }
+  }
   int result = g_test_run ();
   g_free (rows);
   return result;

@@ -53,7 +53,7 @@ struct CheckOp {
   void (*draw) (int *d, GRand *random);           /* a random shape */
   const int (*shapes)[CHECK_DIMS];                /* fixed shapes, the first n_bench of them are timed */
   int n_shapes, n_bench;
-  /* |got - ref| <= rms_tolerance * rms (ref) + tolerance * |ref|; bf16 outputs may be one step of bf16 further off */
+  /* |got - ref| <= rms_tolerance * rms (ref) + tolerance * |ref|; outputs of 16 bits may be one step further off */
   double rms_tolerance, tolerance;
   double (*work) (const CheckCase *c);            /* of one item, NULL: bytes moved are what counts */
   double unit;                                    /* of work, and its name */

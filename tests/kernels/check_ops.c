@@ -23,10 +23,10 @@ any (GRand *random, int low, int high)
 static VigType
 any_type (GRand *random)
 {
-  return any (random, 0, 1) ? VIG_TYPE_BF16 : VIG_TYPE_F32;
+  return any (random, VIG_TYPE_F32, VIG_TYPE_F16);
 }
 
-/* ---- im2col: exact copies, or one rounding to bf16 that must be the reference's own ---- */
+/* ---- im2col: exact copies, or one rounding that must be the reference's own ---- */
 
 enum { I2C_H, I2C_W, I2C_C, I2C_KERNEL, I2C_STRIDE, I2C_PAD, I2C_PLANAR, I2C_TYPE };
 
@@ -71,6 +71,7 @@ im2col_draw (int *d, GRand *random)
 static const int im2col_shapes[][CHECK_DIMS] = {
   { 224, 224, 3, 9, 8, 1, 1, VIG_TYPE_F32 }, { 28, 28, 96, 3, 2, 1, 0, VIG_TYPE_F32 },
   { 28, 28, 96, 3, 2, 1, 0, VIG_TYPE_BF16 }, { 224, 224, 3, 3, 2, 1, 1, VIG_TYPE_F32 },
+  { 28, 28, 96, 3, 2, 1, 0, VIG_TYPE_F16 }, { 224, 224, 3, 3, 2, 1, 1, VIG_TYPE_F16 },
   { 9, 9, 3, 9, 8, 1, 1, VIG_TYPE_BF16 }, { 1, 1, 5, 3, 2, 1, 0, VIG_TYPE_F32 }, { 7, 1, 3, 3, 2, 1, 1, VIG_TYPE_F32 },
 };
 
@@ -114,6 +115,7 @@ norm_draw (int *d, GRand *random)
 static const int norm_shapes[][CHECK_DIMS] = {
   { 196, 192, VIG_ACT_NONE, VIG_TYPE_F32 }, { 196, 192, VIG_ACT_NONE, VIG_TYPE_BF16 },
   { 784, 96, VIG_ACT_SILU, VIG_TYPE_F32, 1 }, { 12544, 48, VIG_ACT_GELU, VIG_TYPE_F32, 1 },
+  { 196, 192, VIG_ACT_NONE, VIG_TYPE_F16 },
   { 17, 1024, VIG_ACT_NONE, VIG_TYPE_F32 }, { 63, 384, VIG_ACT_NONE, VIG_TYPE_BF16 }, { 1, 768, VIG_ACT_GELU, 0, 1 },
 };
 
@@ -181,7 +183,7 @@ static const int dw_shapes[][CHECK_DIMS] = {
   { 14, 14, 192, VIG_ACT_SILU, VIG_TYPE_F32 }, { 14, 14, 192, VIG_ACT_SILU, VIG_TYPE_BF16 },
   { 56, 56, 96, VIG_ACT_NONE, VIG_TYPE_F32 }, { 1, 1, 64, VIG_ACT_NONE, VIG_TYPE_F32 },
   { 1, 17, 33, VIG_ACT_SILU, VIG_TYPE_F32 }, { 7, 1, 768, VIG_ACT_NONE, VIG_TYPE_BF16 },
-  { 2, 2, 384, VIG_ACT_GELU, VIG_TYPE_F32 },
+  { 2, 2, 384, VIG_ACT_GELU, VIG_TYPE_F32 }, { 14, 14, 192, VIG_ACT_SILU, VIG_TYPE_F16 },
 };
 
 /* ---- matmul: sums of k products of the given type, in fp32 in any order ---- */
@@ -245,9 +247,11 @@ static const int mm_shapes[][CHECK_DIMS] = {
   { 196, 592, 192, VIG_TYPE_BF16, 1 }, { 196, 1024, 192, VIG_TYPE_BF16 }, { 196, 192, 512, VIG_TYPE_BF16, 0, 1 },
   { 196, 192, 192, VIG_TYPE_BF16, 0, 1 }, { 196, 192, 864, VIG_TYPE_BF16, 1 }, { 729, 96, 243, VIG_TYPE_BF16, 1 },
   { 1, 1000, 192, VIG_TYPE_BF16, 1 },
+  { 196, 592, 192, VIG_TYPE_F16, 1 }, { 196, 192, 512, VIG_TYPE_F16, 0, 1 },
   { 1, 7, 33, VIG_TYPE_F32 }, { 1, 7, 33, VIG_TYPE_BF16 }, { 17, 16, 384, VIG_TYPE_BF16 }, { 63, 1, 96, VIG_TYPE_F32, 1 },
   { 197, 768, 100, VIG_TYPE_F32, 1, 1 }, { 197, 100, 77, VIG_TYPE_BF16, 1, 1 }, { 3136, 48, 96, VIG_TYPE_F32 },
-  { 17, 2752, 1024, VIG_TYPE_BF16, 0, 1 },
+  { 17, 2752, 1024, VIG_TYPE_BF16, 0, 1 }, { 1, 7, 33, VIG_TYPE_F16 }, { 17, 16, 384, VIG_TYPE_F16 },
+  { 197, 100, 77, VIG_TYPE_F16, 1, 1 },
 };
 
 /* ---- log_decay: rank products, log1p (exp): near 0 the result is exp (-z) / 16, and must be right relatively ---- */
@@ -422,6 +426,7 @@ gm_draw (int *d, GRand *random)
 
 static const int gm_shapes[][CHECK_DIMS] = {
   { 196, 3, 64, 400, VIG_ACT_SILU, VIG_TYPE_F32 }, { 196, 3, 64, 400, VIG_ACT_SILU, VIG_TYPE_BF16 },
+  { 196, 3, 64, 400, VIG_ACT_SILU, VIG_TYPE_F16 },
   { 784, 6, 32, 0, VIG_ACT_NONE, VIG_TYPE_F32 }, { 1, 12, 64, 0, VIG_ACT_NONE, VIG_TYPE_F32 },
 };
 
@@ -454,6 +459,7 @@ sg_draw (int *d, GRand *random)
 
 static const int sg_shapes[][CHECK_DIMS] = {
   { 196, 512, VIG_TYPE_F32 }, { 196, 512, VIG_TYPE_BF16 }, { 17, 352, VIG_TYPE_F32 }, { 1, 2752, VIG_TYPE_BF16 },
+  { 196, 512, VIG_TYPE_F16 },
 };
 
 /* ---- pool_mean: a sum of L values ---- */
@@ -507,7 +513,7 @@ const CheckOp check_ops[] = {
   { ROW (add_pos, pos, "tokens c"), .draw = rows_draw, SHAPES (pos_shapes, 1), .tolerance = 0 },
   { ROW (dwconv3x3, dw, "h w c act type"), .draw = dw_draw, SHAPES (dw_shapes, 3),
     .rms_tolerance = 1e-6, .tolerance = 2e-6 },
-  { ROW (matmul_run, mm, "rows n k type bias accumulate"), .draw = mm_draw, SHAPES (mm_shapes, 14),
+  { ROW (matmul_run, mm, "rows n k type bias accumulate"), .draw = mm_draw, SHAPES (mm_shapes, 16),
     .open = mm_open, .close = mm_close, .work = mm_work, .unit = 1e9, .unit_name = "GFLOP/s",
     .rms_tolerance = 2e-5, .tolerance = 2e-6 },
   { ROW (log_decay, ld, "rows rank c gap"), .draw = ld_draw, SHAPES (ld_shapes, 2),

@@ -13,14 +13,24 @@ is_cuda (const char *device)
       && (device[4] == 0 || (device[4] == ':' && device[5] && strspn (device + 5, "0123456789") == strlen (device + 5)));
 }
 
+static const VigPrecision precision_of[] = {
+  [VIG_TYPE_F32] = VIG_PRECISION_FP32, [VIG_TYPE_BF16] = VIG_PRECISION_BF16, [VIG_TYPE_F16] = VIG_PRECISION_FP16,
+};
+
+VigType
+vig_backend_type (VigPrecision precision)
+{
+  return precision == VIG_PRECISION_BF16 ? VIG_TYPE_BF16 : precision == VIG_PRECISION_FP16 ? VIG_TYPE_F16 : VIG_TYPE_F32;
+}
+
 VigKernels *
 vig_backend_open (const char *device, guint n_threads, const char **name, VigPrecision *precision, GError **error)
 {
   VigKernels *kernels;
   gboolean reference = g_strcmp0 (device, "ref") == 0;
 
-  if (*precision != VIG_PRECISION_AUTO && *precision != VIG_PRECISION_FP32 && *precision != VIG_PRECISION_BF16) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "precision: expected auto, fp32 or bf16, found the value %d",
+  if ((guint) *precision > VIG_PRECISION_FP16) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "precision: expected auto, fp32, bf16 or fp16, found the value %d",
         (int) *precision);
     return NULL;
   }
@@ -44,6 +54,6 @@ vig_backend_open (const char *device, guint n_threads, const char **name, VigPre
   }
   *name = reference ? "ref" : "cpu";
   if (*precision == VIG_PRECISION_AUTO)
-    *precision = kernels->fastest == VIG_TYPE_BF16 ? VIG_PRECISION_BF16 : VIG_PRECISION_FP32;
+    *precision = precision_of[kernels->fastest];
   return kernels;
 }

@@ -17,4 +17,7 @@
 VigKernels *vig_backend_open (const char *device, guint n_threads, const char **name, VigPrecision *precision,
     GError **error);
 
+/* What enters the matrix products; precision is not AUTO. */
+VigType vig_backend_type (VigPrecision precision);
+
 #endif

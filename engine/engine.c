@@ -33,7 +33,7 @@ struct VigEngine {
 
 /* ---- precision ---- */
 
-static const char *const precisions[] = { "auto", "fp32", "bf16" };
+static const char *const precisions[] = { "auto", "fp32", "bf16", "fp16" };
 
 const char *
 vig_precision_to_string (VigPrecision precision)
@@ -64,7 +64,7 @@ vig_engine_new_with_kernels (VigModel *model, VigKernels *kernels, const char *d
   e->kernels = kernels;
   e->device = device;
   e->precision = precision;
-  e->weights = vig_weights_new (model, kernels, precision == VIG_PRECISION_BF16 ? VIG_TYPE_BF16 : VIG_TYPE_F32, error);
+  e->weights = vig_weights_new (model, kernels, vig_backend_type (precision), error);
   if (!e->weights)
     g_clear_pointer (&e, vig_engine_free);
   return e;

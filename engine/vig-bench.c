@@ -42,7 +42,7 @@ parse (Options *o, int *argc, char ***argv, GError **error)
     { "random", 'r', 0, G_OPTION_ARG_STRING, &o->random,
         "Made-up weights instead: vig_t, vig_s, vig_b, vig_h_t, vig_h_s, vig_h_b", "VARIANT" },
     { "device", 'd', 0, G_OPTION_ARG_STRING, &o->device, "auto, cpu, cuda, cuda:N or ref (default auto)", "D" },
-    { "precision", 'p', 0, G_OPTION_ARG_STRING, &o->precision, "auto, fp32 or bf16 (default auto)", "P" },
+    { "precision", 'p', 0, G_OPTION_ARG_STRING, &o->precision, "auto, fp32, bf16 or fp16 (default auto)", "P" },
     { "batch", 'b', 0, G_OPTION_ARG_INT, &o->batch, "Items in a batch (default 1)", "B" },
     { "size", 's', 0, G_OPTION_ARG_INT, &o->size, "Side of the square input (default what the model says)", "S" },
     { "threads", 't', 0, G_OPTION_ARG_INT, &o->threads, "Threads of the CPU backend (default one a core)", "N" },
@@ -84,7 +84,7 @@ open_kernels (const Options *o, const char **device, VigPrecision *precision, GE
 {
   *precision = VIG_PRECISION_AUTO;
   if (o->precision && !vig_precision_from_string (o->precision, precision)) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "precision: expected auto, fp32 or bf16, found \"%s\"",
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "precision: expected auto, fp32, bf16 or fp16, found \"%s\"",
         o->precision);
     return NULL;
   }
@@ -103,7 +103,7 @@ measure_peak (const Options *o, GError **error)
   if (!k)
     return 0;
   gsize n = strcmp (device, "ref") == 0 ? 256 : 2048; /* the reference is no race */
-  VigType type = precision == VIG_PRECISION_BF16 ? VIG_TYPE_BF16 : VIG_TYPE_F32;
+  VigType type = vig_backend_type (precision);
   g_autofree float *weight = g_new (float, n * n);
   for (gsize i = 0; i < n * n; i++)
     weight[i] = (float) vig_random_uniform ("bench/weight", 0, i);
@@ -112,7 +112,7 @@ measure_peak (const Options *o, GError **error)
   void *a = k->alloc (k->ctx, n * n * sizeof (float));
   float *c = k->alloc (k->ctx, n * n * sizeof (float));
   if (m && a && c) {
-    if (type == VIG_TYPE_BF16) /* cut off, not rounded: any numbers do */
+    if (type != VIG_TYPE_F32) /* the upper halves: any numbers do */
       for (gsize i = 0; i < n * n; i++)
         memcpy ((char *) weight + 2 * i, (char *) &weight[i] + (G_BYTE_ORDER == G_LITTLE_ENDIAN ? 2 : 0), 2);
     k->upload (k->ctx, a, weight, n * n * sizeof (float));

@@ -46,7 +46,7 @@ parse (Options *o, int *argc, char ***argv, GError **error)
         "Write \"logits\" [B, classes] and \"features\" [B, width]; to .npy the logits alone",
         "OUT.safetensors|OUT.npy" },
     { "device", 'd', 0, G_OPTION_ARG_STRING, &o->device, "auto, cpu, cuda, cuda:N or ref (default auto)", "D" },
-    { "precision", 'p', 0, G_OPTION_ARG_STRING, &o->precision, "auto, fp32 or bf16 (default auto)", "P" },
+    { "precision", 'p', 0, G_OPTION_ARG_STRING, &o->precision, "auto, fp32, bf16 or fp16 (default auto)", "P" },
     { "threads", 't', 0, G_OPTION_ARG_INT, &o->threads, "Threads of the CPU backend (default one a core)", "N" },
     { "size", 's', 0, G_OPTION_ARG_INT, &o->size, "Side of the square input for pictures (default what the model says)",
         "N" },
@@ -112,7 +112,7 @@ open_engine (const Options *o, GError **error)
   if (!model)
     return NULL;
   if (o->precision && !vig_precision_from_string (o->precision, &options.precision)) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "precision: expected auto, fp32 or bf16, found \"%s\"",
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "precision: expected auto, fp32, bf16 or fp16, found \"%s\"",
         o->precision);
     return NULL;
   }

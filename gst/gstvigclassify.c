@@ -124,6 +124,7 @@ precision_get_type (void)
     { VIG_PRECISION_AUTO, "The fastest that is accurate enough on this device", "auto" },
     { VIG_PRECISION_FP32, "32-bit floating point", "fp32" },
     { VIG_PRECISION_BF16, "bfloat16 matrix products, everything else 32-bit", "bf16" },
+    { VIG_PRECISION_FP16, "Half-precision matrix products, everything else 32-bit", "fp16" },
     { 0, NULL, NULL },
   };
   if (g_once_init_enter (&type))

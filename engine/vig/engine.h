@@ -8,9 +8,9 @@
 G_BEGIN_DECLS
 
 /* auto: the fastest one whose results the accuracy table of the README covers on this device and machine. */
-typedef enum { VIG_PRECISION_AUTO, VIG_PRECISION_FP32, VIG_PRECISION_BF16 } VigPrecision;
+typedef enum { VIG_PRECISION_AUTO, VIG_PRECISION_FP32, VIG_PRECISION_BF16, VIG_PRECISION_FP16 } VigPrecision;
 
-VIG_API const char *vig_precision_to_string (VigPrecision precision); /* "auto", "fp32", "bf16" */
+VIG_API const char *vig_precision_to_string (VigPrecision precision); /* "auto", "fp32", "bf16", "fp16" */
 VIG_API gboolean vig_precision_from_string (const char *string, VigPrecision *precision);
 
 /**

@@ -43,6 +43,7 @@ test_precision (void)
   g_assert_true (vig_precision_from_string ("bf16", &p));
   g_assert_cmpint (p, ==, VIG_PRECISION_BF16);
   g_assert_cmpstr (vig_precision_to_string (VIG_PRECISION_FP32), ==, "fp32");
+  g_assert_cmpstr (vig_precision_to_string (VIG_PRECISION_FP16), ==, "fp16");
   g_assert_cmpstr (vig_precision_to_string ((VigPrecision) 77), ==, NULL);
   g_assert_false (vig_precision_from_string ("fp64", &p));
   g_assert_false (vig_precision_from_string (NULL, &p));
@@ -60,7 +61,7 @@ test_new_engine (void)
     { { "cudax", VIG_PRECISION_AUTO, 0 }, VIG_ERROR_DEVICE, "found \"cudax\"" },
     { { "", VIG_PRECISION_AUTO, 0 }, VIG_ERROR_DEVICE, "found \"\"" },
     { { "tpu", VIG_PRECISION_AUTO, 0 }, VIG_ERROR_DEVICE, "found \"tpu\"" },
-    { { "cpu", (VigPrecision) 9, 0 }, VIG_ERROR_ARGUMENT, "precision: expected auto, fp32 or bf16, found the value 9" },
+    { { "cpu", (VigPrecision) 9, 0 }, VIG_ERROR_ARGUMENT, "precision: expected auto, fp32, bf16 or fp16, found the value 9" },
     { { "cpu", VIG_PRECISION_AUTO, 5000 }, VIG_ERROR_ARGUMENT, "threads: expected at most 1024, found 5000" },
   };
   static const char *const good[] = { NULL, "auto", "cpu", "ref" };

@@ -107,6 +107,7 @@ main (int argc, char **argv)
     { "tiny_t", VIG_PRECISION_FP32, 64, 64, 19 }, { "tiny_t", VIG_PRECISION_BF16, 64, 64, 19 },
     { "tiny_s", VIG_PRECISION_FP32, 40, 136, 19 }, { "tiny_s", VIG_PRECISION_BF16, 72, 56, 19 },
     { "tiny_h", VIG_PRECISION_FP32, 64, 64, 19 }, { "tiny_h", VIG_PRECISION_BF16, 100, 75, 19 },
+    { "tiny_t", VIG_PRECISION_FP16, 64, 64, 19 }, { "tiny_h", VIG_PRECISION_FP16, 100, 75, 19 },
     { "vig_t", VIG_PRECISION_FP32, 224, 224, 3 }, { "vig_t", VIG_PRECISION_BF16, 224, 224, 3 },
   };
   g_test_init (&argc, &argv, NULL);

@@ -17,6 +17,8 @@ bound (const Test *test)
 {
   if (test->precision == VIG_PRECISION_FP32)
     return 1e-4;
+  if (test->precision == VIG_PRECISION_FP16)
+    return 1e-2;
   return g_str_equal (golden_string (vig_json_get (test->run, "config"), "family"), "vig") ? 3e-2 : 5e-2;
 }
 
@@ -125,10 +127,13 @@ main (int argc, char **argv)
       continue;
     add (tests, run, "cpu", VIG_PRECISION_FP32);
     add (tests, run, "cpu", VIG_PRECISION_BF16);
+    add (tests, run, "cpu", VIG_PRECISION_FP16);
     if (tiny || g_str_equal (name, "vig_t")) /* the reference is slow */
       add (tests, run, "ref", VIG_PRECISION_FP32);
-    if (tiny)
+    if (tiny) {
       add (tests, run, "ref", VIG_PRECISION_BF16);
+      add (tests, run, "ref", VIG_PRECISION_FP16);
+    }
   }
   int status = g_test_run ();
   get_model (NULL);

@@ -94,6 +94,21 @@ vig_cuda_free (void *ctx, void *memory)
   cudaFree (memory);
 }
 
+void *
+vig_cuda_scratch (VigCuda *cuda, size_t size)
+{
+  if (size <= cuda->scratch_size)
+    return cuda->scratch;
+  if (!vig_cuda_enter (cuda) || !vig_cuda_ok (cuda, cudaStreamSynchronize (cuda->stream), "waiting for the device"))
+    return NULL;
+  cudaFree (cuda->scratch);
+  cuda->scratch = NULL;
+  cuda->scratch_size = 0;
+  if (vig_cuda_ok (cuda, cudaMalloc (&cuda->scratch, size), "allocating %zu bytes of scratch memory", size))
+    cuda->scratch_size = size;
+  return cuda->scratch;
+}
+
 /* A copy from one of the pinned buffers may still run when it is that buffer's turn again. */
 void
 vig_cuda_upload (void *ctx, void *to, const void *host, size_t size)
@@ -137,6 +152,7 @@ cuda_close (VigKernels *self)
   if (cuda->stream)
     cudaStreamSynchronize (cuda->stream);
   vig_cuda_matmul_close (cuda);
+  cudaFree (cuda->scratch);
   for (auto &staging : cuda->staging) {
     if (staging.memory)
       cudaFreeHost (staging.memory);

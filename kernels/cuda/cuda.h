@@ -26,6 +26,8 @@ typedef struct {
   cudaStream_t stream;
   char error[320], told[320]; /* the first failure since the last finish, or ""; the one that finish told */
   VigCudaLt *lt;
+  void *scratch;            /* vig_cuda_scratch () */
+  size_t scratch_size;
   struct {
     void *memory;           /* pinned */
     cudaEvent_t free;       /* the last copy from it is over */
@@ -48,6 +50,14 @@ void *vig_cuda_alloc (void *ctx, size_t size);
 void vig_cuda_free (void *ctx, void *memory);
 void vig_cuda_upload (void *ctx, void *to, const void *host, size_t size);
 void vig_cuda_download (void *ctx, void *host, const void *from, size_t size);
+
+/* Memory that an operator uses between its own launches, at least size bytes; the next caller gets the same, so that it
+ * allocates (and waits) only where a size is larger than any before. NULL: the failure is noted. */
+void *vig_cuda_scratch (VigCuda *cuda, size_t size);
+
+/* gla_bidir in a form of the caller's choice (tests); chunks only where they can be used, see gla.cu. */
+typedef enum { VIG_GLA_RECURRENT, VIG_GLA_CHUNKED } VigGlaForm;
+void vig_gla_bidir_cuda_form (VigCuda *cuda, const VigGlaBidir *a, VigGlaForm form);
 
 /* Each file puts its operators into the table. */
 void vig_cuda_use_ops (VigKernels *k);

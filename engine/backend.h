@@ -19,5 +19,7 @@ VigKernels *vig_backend_open (const char *device, guint n_threads, const char **
 
 /* What enters the matrix products; precision is not AUTO. */
 VigType vig_backend_type (VigPrecision precision);
+/* Whether @device leaves the choice to vig_backend_open(). */
+gboolean vig_backend_is_auto (const char *device);
 
 #endif

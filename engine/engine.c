@@ -29,6 +29,10 @@ struct VigEngine {
   Preprocess preprocesses[N_PREPROCESSES];
   guint64 clock; /* counts uses, for the two caches */
   VigTap tap;
+  /* A GPU that auto took and that has not finished a batch yet: the CPU may step in. */
+  gboolean on_trial;
+  VigPrecision asked;
+  guint n_threads;
 };
 
 /* ---- precision ---- */
@@ -54,6 +58,22 @@ vig_precision_from_string (const char *string, VigPrecision *precision)
 
 /* ---- life ---- */
 
+/* Everything that belongs to the kernels, and they themselves. */
+static void
+drop_kernels (VigEngine *e)
+{
+  for (guint i = 0; i < N_PREPROCESSES; i++) {
+    if (e->preprocesses[i].preprocess)
+      e->kernels->preprocess_destroy (e->kernels->ctx, e->preprocesses[i].preprocess);
+    e->preprocesses[i] = (Preprocess) { .used = 0 };
+  }
+  for (guint i = 0; i < N_PLANS; i++)
+    g_clear_pointer (&e->plans[i], vig_plan_free);
+  g_clear_pointer (&e->weights, vig_weights_free);
+  if (e->kernels)
+    e->kernels->close (e->kernels);
+}
+
 VigEngine *
 vig_engine_new_with_kernels (VigModel *model, VigKernels *kernels, const char *device, VigPrecision precision,
     GError **error)
@@ -70,22 +90,60 @@ vig_engine_new_with_kernels (VigModel *model, VigKernels *kernels, const char *d
   return e;
 }
 
+/* Whether the CPU took over from a GPU that failed with @failure, which is then freed. */
+static gboolean
+took_over (VigEngine *e, GError **failure)
+{
+  VigPrecision precision = e->asked;
+  VigWeights *weights = NULL;
+  const char *device;
+  VigKernels *kernels;
+
+  if (!e->on_trial || !(g_error_matches (*failure, VIG_ERROR, VIG_ERROR_FAILED)
+          || g_error_matches (*failure, VIG_ERROR, VIG_ERROR_NO_MEMORY)))
+    return FALSE;
+  e->on_trial = FALSE;
+  kernels = vig_backend_open ("cpu", e->n_threads, &device, &precision, NULL);
+  if (kernels && !(weights = vig_weights_new (e->model, kernels, vig_backend_type (precision), NULL)))
+    kernels->close (kernels);
+  if (!weights)
+    return FALSE;
+  g_message ("device auto: cpu takes over: %s", (*failure)->message);
+  g_clear_error (failure);
+  drop_kernels (e);
+  e->kernels = kernels;
+  e->device = device;
+  e->precision = precision;
+  e->weights = weights;
+  return TRUE;
+}
+
 VigEngine *
 vig_engine_new (VigModel *model, const VigEngineOptions *options, GError **error)
 {
   static const VigEngineOptions defaults;
   const VigEngineOptions *o = options ? options : &defaults;
-  VigPrecision precision = o->precision;
-  const char *device;
-  VigKernels *kernels;
+  VigEngine *e;
+  GError *failure = NULL;
 
   if (!model) {
     g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "model: expected one, found NULL");
     return NULL;
   }
-  if (!(kernels = vig_backend_open (o->device, o->n_threads, &device, &precision, error)))
-    return NULL;
-  return vig_engine_new_with_kernels (model, kernels, device, precision, error);
+  e = g_new0 (VigEngine, 1);
+  e->model = vig_model_ref (model);
+  e->precision = e->asked = o->precision;
+  e->n_threads = o->n_threads;
+  e->kernels = vig_backend_open (o->device, o->n_threads, &e->device, &e->precision, &failure);
+  if (e->kernels) {
+    e->on_trial = vig_backend_is_auto (o->device) && g_str_equal (e->device, "cuda");
+    e->weights = vig_weights_new (model, e->kernels, vig_backend_type (e->precision), &failure);
+    if (e->weights || took_over (e, &failure))
+      return e;
+  }
+  g_propagate_error (error, failure);
+  vig_engine_free (e);
+  return NULL;
 }
 
 void
@@ -93,13 +151,7 @@ vig_engine_free (VigEngine *e)
 {
   if (!e)
     return;
-  for (guint i = 0; i < N_PREPROCESSES; i++)
-    if (e->preprocesses[i].preprocess)
-      e->kernels->preprocess_destroy (e->kernels->ctx, e->preprocesses[i].preprocess);
-  for (guint i = 0; i < N_PLANS; i++)
-    vig_plan_free (e->plans[i]);
-  vig_weights_free (e->weights);
-  e->kernels->close (e->kernels);
+  drop_kernels (e);
   vig_model_unref (e->model);
   g_free (e);
 }
@@ -197,9 +249,10 @@ get_preprocess (VigEngine *e, const VigPreprocessDesc *desc, GError **error)
   memcpy (&slot->desc, desc, sizeof *desc);
   slot->preprocess = e->kernels->preprocess_create (e->kernels->ctx, desc);
   if (!slot->preprocess) {
+    const char *why = e->kernels->finish (e->kernels->ctx);
     slot->used = 0;
-    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "frame %dx%d: no memory to prepare its preprocessing",
-        desc->width, desc->height);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "frame %dx%d: no memory to prepare its preprocessing%s%s",
+        desc->width, desc->height, why ? ": " : "", why ? why : "");
     return NULL;
   }
 found:
@@ -248,14 +301,15 @@ run_chunk (VigEngine *e, VigPlan *plan, guint first, guint n, VigOutput *output,
   const gint64 start = g_get_monotonic_time ();
 
   vig_forward (e->model, e->weights, plan, n, &e->tap);
-  if (!check_finished (e, error))
-    return FALSE;
   if (output->logits)
     k->download (k->ctx, output->logits + first * classes, plan->logits, n * classes * sizeof (float));
   if (output->probabilities)
     k->download (k->ctx, output->probabilities + first * classes, plan->probabilities, n * classes * sizeof (float));
   if (output->features)
     k->download (k->ctx, output->features + first * features, plan->features, n * features * sizeof (float));
+  if (!check_finished (e, error))
+    return FALSE;
+  e->on_trial = FALSE;
   output->inference_us += g_get_monotonic_time () - start;
   return TRUE;
 }
@@ -301,15 +355,12 @@ check_frames (VigEngine *e, const VigFrame *frames, guint n, guint size, GError 
   return TRUE;
 }
 
-gboolean
-vig_engine_classify_frames (VigEngine *e, const VigFrame *frames, guint n, guint size, VigOutput *output,
-    GError **error)
+static gboolean
+classify_frames (VigEngine *e, const VigFrame *frames, guint n, guint size, VigOutput *output, GError **error)
 {
-  VigPlan *plan;
+  VigPlan *plan = get_plan (e, n, size, size, error);
 
-  size = size ? size : vig_model_get_input_size (e->model);
-  if (!check_given (frames, "frames", n, output, error) || !check_size (e, size, size, error)
-      || !check_frames (e, frames, n, size, error) || !(plan = get_plan (e, n, size, size, error)))
+  if (!plan)
     return FALSE;
   output->preprocess_us = output->inference_us = 0;
   for (guint first = 0; first < n; first += plan->batch) {
@@ -325,14 +376,30 @@ vig_engine_classify_frames (VigEngine *e, const VigFrame *frames, guint n, guint
 }
 
 gboolean
-vig_engine_classify_tensors (VigEngine *e, const float *input, guint n, guint height, guint width, VigOutput *output,
+vig_engine_classify_frames (VigEngine *e, const VigFrame *frames, guint n, guint size, VigOutput *output,
+    GError **error)
+{
+  GError *failure = NULL;
+
+  size = size ? size : vig_model_get_input_size (e->model);
+  if (!check_given (frames, "frames", n, output, error) || !check_size (e, size, size, error)
+      || !check_frames (e, frames, n, size, error))
+    return FALSE;
+  if (classify_frames (e, frames, n, size, output, &failure)
+      || (took_over (e, &failure) && classify_frames (e, frames, n, size, output, &failure)))
+    return TRUE;
+  g_propagate_error (error, failure);
+  return FALSE;
+}
+
+static gboolean
+classify_tensors (VigEngine *e, const float *input, guint n, guint height, guint width, VigOutput *output,
     GError **error)
 {
   gsize item = (gsize) 3 * height * width;
-  VigPlan *plan;
+  VigPlan *plan = get_plan (e, n, height, width, error);
 
-  if (!check_given (input, "tensors", n, output, error) || !check_size (e, height, width, error)
-      || !(plan = get_plan (e, n, height, width, error)))
+  if (!plan)
     return FALSE;
   output->preprocess_us = output->inference_us = 0;
   for (guint first = 0; first < n; first += plan->batch) {
@@ -342,6 +409,21 @@ vig_engine_classify_tensors (VigEngine *e, const float *input, guint n, guint he
       return FALSE;
   }
   return TRUE;
+}
+
+gboolean
+vig_engine_classify_tensors (VigEngine *e, const float *input, guint n, guint height, guint width, VigOutput *output,
+    GError **error)
+{
+  GError *failure = NULL;
+
+  if (!check_given (input, "tensors", n, output, error) || !check_size (e, height, width, error))
+    return FALSE;
+  if (classify_tensors (e, input, n, height, width, output, &failure)
+      || (took_over (e, &failure) && classify_tensors (e, input, n, height, width, output, &failure)))
+    return TRUE;
+  g_propagate_error (error, failure);
+  return FALSE;
 }
 
 gboolean
@@ -360,12 +442,15 @@ vig_engine_preprocess (VigEngine *e, const VigFrame *frame, guint size, float *o
     return FALSE;
   bytes = (gsize) 3 * size * size * sizeof (float);
   if (!(memory = e->kernels->alloc (e->kernels->ctx, bytes))) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "input %ux%u: no memory for it", size, size);
+    const char *why = e->kernels->finish (e->kernels->ctx);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "input %ux%u: no memory for it%s%s", size, size,
+        why ? ": " : "", why ? why : "");
     return FALSE;
   }
-  done = preprocess (e, frame, 0, 1, size, memory, error) && check_finished (e, error);
+  done = preprocess (e, frame, 0, 1, size, memory, error);
   if (done)
     e->kernels->download (e->kernels->ctx, output, memory, bytes);
+  done = done && check_finished (e, error);
   e->kernels->free (e->kernels->ctx, memory);
   return done;
 }

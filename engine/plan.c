@@ -2,7 +2,6 @@
 #include "plan.h"
 
 #include <numbers.h>
-#include <unistd.h>
 
 /* A bigger batch is computed in chunks of about this many numbers in the widest buffer (u of the MLP): enough rows
  * for the matrix products to be efficient, few enough to stay in the caches. Results do not depend on it. 4 items for
@@ -109,17 +108,16 @@ VigPlan *
 vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w, GError **error)
 {
   VigPlan *p = g_new0 (VigPlan, 1);
-  guint64 machine = (guint64) sysconf (_SC_PHYS_PAGES) * (guint64) sysconf (_SC_PAGESIZE);
 
   *p = (VigPlan) { .kernels = kernels, .h = h, .w = w, .batch = batch };
   vig_config_grids (&model->config, h, w, &p->stem, p->grids);
   p->workspace_bytes = layout (p, &model->config, type, NULL);
-  /* memory is promised freely and missed late: ask for no more than there could be */
-  if (p->workspace_bytes <= machine)
-    p->workspace = kernels->alloc (kernels->ctx, p->workspace_bytes);
+  p->workspace = kernels->alloc (kernels->ctx, p->workspace_bytes);
   if (!p->workspace || (!model->config.hierarchical && !resize_position_embedding (p, model))) {
+    const char *why = kernels->finish (kernels->ctx);
     g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "input %ux%u: no memory for the %" G_GSIZE_FORMAT
-        " bytes of workspace that a batch of %u needs", w, h, p->workspace_bytes, batch);
+        " bytes of workspace that a batch of %u needs%s%s", w, h, p->workspace_bytes, batch, why ? ": " : "",
+        why ? why : "");
     vig_plan_free (p);
     return NULL;
   }

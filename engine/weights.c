@@ -7,7 +7,7 @@
 typedef struct {
   VigWeights *w;
   const VigModel *model;
-  gboolean failed;
+  gboolean failed, no_memory;
 } Builder;
 
 static const float *
@@ -16,6 +16,7 @@ upload (Builder *b, const float *host, gsize n)
   VigKernels *k = b->w->kernels;
   float *memory = b->failed ? NULL : k->alloc (k->ctx, n * sizeof (float));
   if (!memory) {
+    b->no_memory |= !b->failed;
     b->failed = TRUE;
     return NULL;
   }
@@ -177,7 +178,8 @@ vig_weights_new (const VigModel *model, VigKernels *kernels, VigType type, GErro
   if (!failure && !b.failed)
     return b.w;
   if (failure)
-    g_set_error (error, VIG_ERROR, VIG_ERROR_FAILED, "model %s: cannot prepare the weights: %s", model->name, failure);
+    g_set_error (error, VIG_ERROR, b.no_memory ? VIG_ERROR_NO_MEMORY : VIG_ERROR_FAILED,
+        "model %s: cannot prepare the weights: %s", model->name, failure);
   else
     g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "model %s: no memory for the weights", model->name);
   vig_weights_free (b.w);

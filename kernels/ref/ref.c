@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The reference backend: its table, and memory, which is the host's. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "ref/preprocess.h"
 #include "ref/ref.h"
@@ -9,6 +10,9 @@ void *
 vig_alloc_c (void *ctx, size_t size)
 {
   void *memory;
+  /* memory is promised freely and missed late: no more than there could be */
+  if (size / (size_t) sysconf (_SC_PAGESIZE) >= (size_t) sysconf (_SC_PHYS_PAGES))
+    return NULL;
   return posix_memalign (&memory, 64, size ? size : 1) ? NULL : memory;
 }
 

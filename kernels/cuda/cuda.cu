@@ -240,7 +240,7 @@ vig_kernels_cuda_open (int device, const char **why)
   vig_cuda_use_preprocess (self);
   cuda->device = device;
   cuda->sm = find_device (cuda, device);
-  self->fastest = cuda->sm >= 80 ? VIG_TYPE_BF16 : VIG_TYPE_F32;
+  self->fastest = cuda->sm >= 80 ? VIG_TYPE_BF16 : VIG_TYPE_F16;
   if (cuda->sm == 75)
     self->no_bf16 = "expected compute capability 8.0 or later, found 7.5";
   if (cuda->sm && open_streams (cuda) && vig_cuda_use_matmul (self))

@@ -4,8 +4,8 @@
  *
  * cuBLASLt counts columns first: c [rows, n] = a [rows, k] * weight [n, k]^T is, read column by column,
  * C [n, rows] = W^T [n, k] * A [k, rows], with W [k, n] of leading dimension k. The bias, one number for each row of C, and
- * c += (beta = 1) are done in the product's epilogue. fp32 is CUBLAS_COMPUTE_32F, which is never TF32; bf16 goes in, fp32
- * sums come out.
+ * c += (beta = 1) are done in the product's epilogue. fp32 is CUBLAS_COMPUTE_32F, which is never TF32; bf16 and
+ * fp16 go in, fp32 sums come out.
  *
  * The same item has to give the same bits in any batch, but the library likes another algorithm for another number of
  * rows, and algorithms sum over k in different orders. So: none that splits k is taken. The first that the library
@@ -23,9 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern "C" {
-#include "ref/ref.h"
-}
+#include "numbers.h"
 
 enum {
   MANY = 4096,          /* rows */
@@ -144,13 +142,7 @@ ok (VigCuda *cuda, cublasStatus_t status, const char *doing, int n, int k)
 static cudaDataType
 data_type (VigType type)
 {
-  return type == VIG_TYPE_F32 ? CUDA_R_32F : CUDA_R_16BF;
-}
-
-static size_t
-size_of (VigType type)
-{
-  return type == VIG_TYPE_F32 ? 4 : 2;
+  return type == VIG_TYPE_F32 ? CUDA_R_32F : type == VIG_TYPE_BF16 ? CUDA_R_16BF : CUDA_R_16F;
 }
 
 /* ---- one product ---- */
@@ -217,7 +209,7 @@ propose (VigCuda *cuda, VigMatmul *m, int rows, cublasLtMatmulAlgo_t *proposals)
 static void *
 random_matrix (VigCuda *cuda, size_t n, VigType type)
 {
-  void *host = malloc (n * size_of (type)), *memory = host ? vig_cuda_alloc (cuda, n * size_of (type)) : NULL;
+  void *host = malloc (n * vig_type_size (type)), *memory = host ? vig_cuda_alloc (cuda, n * vig_type_size (type)) : NULL;
   uint32_t state = 1;
 
   for (size_t i = 0; memory && i < n; i++) {
@@ -225,7 +217,7 @@ random_matrix (VigCuda *cuda, size_t n, VigType type)
     vig_set (host, i, type, (double) (state >> 8) / (1 << 23) - 1);
   }
   if (memory)
-    vig_cuda_upload (cuda, memory, host, n * size_of (type));
+    vig_cuda_upload (cuda, memory, host, n * vig_type_size (type));
   free (host);
   return memory;
 }
@@ -384,7 +376,7 @@ static VigMatmul *
 matmul_create (void *ctx, const VigMatmulDesc *desc)
 {
   VigCuda *cuda = (VigCuda *) ctx;
-  size_t numbers = (size_t) desc->n * desc->k, size = numbers * size_of (desc->type);
+  size_t numbers = (size_t) desc->n * desc->k, size = numbers * vig_type_size (desc->type);
   size_t bias_size = desc->bias ? sizeof (float) * (size_t) desc->n : 0;
   VigMatmul *m = (VigMatmul *) calloc (1, sizeof *m);
   void *rounded = malloc (size);

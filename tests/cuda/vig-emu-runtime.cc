@@ -259,6 +259,13 @@ vig_emu_live (void)
   return (int) (e.device.size () + e.pinned.size () + e.streams.size ()) + e.others;
 }
 
+int
+vig_emu_calls (const char *call)
+{
+  Lock lock (emu ().lock);
+  return emu ().calls[call];
+}
+
 /* ---- devices and errors ---- */
 
 cudaError_t

@@ -100,6 +100,8 @@ extern "C" {
 __attribute__ ((visibility ("default"))) void vig_emu_reset (void);
 /* How many streams, events and pieces of memory there are, of the device or pinned. */
 __attribute__ ((visibility ("default"))) int vig_emu_live (void);
+/* How often a call, as VIG_EMU_FAIL names it, was made since vig_emu_reset (). */
+__attribute__ ((visibility ("default"))) int vig_emu_calls (const char *call);
 }
 
 /* Adds to the count of vig_emu_live (). */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Logits and pooled features of every stored run against the original implementation, and the generator's weights
- * against their hash. "logits tiny" is quick, "logits published" runs the six models at their own size. */
+ * against their hash. "logits tiny" is quick, "logits published" runs the six models at their own size. With a
+ * device after that, it alone is tested; "logits vig_t DEVICE" runs that model only. */
 #include "golden.h"
 
 #include <math.h>
@@ -108,33 +109,46 @@ add (GPtrArray *tests, const VigJson *run, const char *device, VigPrecision prec
   g_test_add_data_func (path, test, test_run);
 }
 
+static void
+add_all (GPtrArray *tests, const VigJson *run, const char *device)
+{
+  add (tests, run, device, VIG_PRECISION_FP32);
+  add (tests, run, device, VIG_PRECISION_BF16);
+  add (tests, run, device, VIG_PRECISION_FP16);
+}
+
+static void
+add_run (GPtrArray *tests, const VigJson *run, gboolean tiny)
+{
+  add_all (tests, run, "cpu");
+  if (tiny)
+    add_all (tests, run, "ref");
+  else if (g_str_equal (golden_string (run, "name"), "vig_t")) /* the reference is slow */
+    add (tests, run, "ref", VIG_PRECISION_FP32);
+}
+
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_autoptr (VigJson) manifest = golden_manifest ();
   g_autoptr (GPtrArray) tests = g_ptr_array_new_with_free_func (g_free);
+  const char *which = argc > 1 ? argv[1] : "", *device = argc > 2 ? argv[2] : NULL;
+  gboolean tiny = g_str_equal (which, "tiny"), published = g_str_equal (which, "published");
 
-  gboolean tiny = argc == 2 && g_str_equal (argv[1], "tiny");
-
-  if (!tiny && !(argc == 2 && g_str_equal (argv[1], "published")))
-    g_error ("usage: logits tiny|published");
-  if (tiny)
+  if (tiny && !device)
     g_test_add_func ("/input", test_input);
   for (const VigJson *run = vig_json_get (manifest, "runs")->first; run; run = run->next) {
     const char *name = golden_string (run, "name");
-    if (g_str_has_prefix (name, "tiny") != tiny)
+    if (!g_str_equal (name, which) && !(g_str_has_prefix (name, "tiny") ? tiny : published))
       continue;
-    add (tests, run, "cpu", VIG_PRECISION_FP32);
-    add (tests, run, "cpu", VIG_PRECISION_BF16);
-    add (tests, run, "cpu", VIG_PRECISION_FP16);
-    if (tiny || g_str_equal (name, "vig_t")) /* the reference is slow */
-      add (tests, run, "ref", VIG_PRECISION_FP32);
-    if (tiny) {
-      add (tests, run, "ref", VIG_PRECISION_BF16);
-      add (tests, run, "ref", VIG_PRECISION_FP16);
-    }
+    if (device)
+      add_all (tests, run, device);
+    else
+      add_run (tests, run, tiny);
   }
+  if (tests->len == 0)
+    g_error ("usage: logits tiny|published|NAME [DEVICE]");
   int status = g_test_run ();
   get_model (NULL);
   return status;

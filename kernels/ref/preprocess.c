@@ -170,19 +170,14 @@ pixel (const VigPreprocess *p, const VigPlanes *planes, int x, int y, uint8_t rg
 
 /* ---- the passes ----------------------------------------------------------------------------------------------- */
 
-/* Pixel (x, y) of the upright crop. Orientations as in EXIF: 5..8 have rows and columns exchanged. */
+/* Pixel (x, y) of the upright crop. */
 static void
 upright_pixel (const VigPreprocess *p, const VigPlanes *planes, int x, int y, uint8_t rgb[3])
 {
-  const VigPreprocessDesc *d = &p->desc;
-  int o = d->orientation, right = d->crop_width - 1, bottom = d->crop_height - 1;
-  int sx = o >= 5 ? y : x, sy = o >= 5 ? x : y;
+  int sx, sy;
 
-  if (o == 2 || o == 3 || o == 7 || o == 8)
-    sx = right - sx;
-  if (o == 3 || o == 4 || o == 6 || o == 7)
-    sy = bottom - sy;
-  pixel (p, planes, d->crop_x + sx, d->crop_y + sy, rgb);
+  vig_upright_source (&p->desc, x, y, &sx, &sy);
+  pixel (p, planes, sx, sy, rgb);
 }
 
 static void

@@ -5,6 +5,13 @@
 
 #include "kernels.h"
 
+/* CUDA compiles what is short for its kernels too. */
+#ifdef __CUDACC__
+#define VIG_ANYWHERE static __host__ __device__ __forceinline__
+#else
+#define VIG_ANYWHERE static inline
+#endif
+
 /* How one axis is resized: output i is the sum over k < count[i] of weight[i * max + k] * in[first[i] + k], rounded
  * (vig_tap_round). first rises with i, and so does first + count. */
 typedef struct {
@@ -21,7 +28,7 @@ void vig_taps_clear (VigTaps *taps);
 enum { VIG_TAP_BITS = 22 };
 
 /* The sum of weighted samples as the 8-bit value it stands for. */
-static inline uint8_t
+VIG_ANYWHERE uint8_t
 vig_tap_round (int32_t sum)
 {
   int32_t v = (sum + (1 << (VIG_TAP_BITS - 1))) >> VIG_TAP_BITS;
@@ -40,7 +47,7 @@ void vig_color_matrix_init (VigColorMatrix *m, const VigPreprocessDesc *desc);
 
 /* The chroma samples around luma sample `at` of an axis that has n of them: *second counts for the returned quarters,
  * *first for the rest. */
-static inline int
+VIG_ANYWHERE int
 vig_chroma_around (int at, int sub, int site, int n, int *first, int *second)
 {
   int quarters = sub ? 2 * at - site : 4 * at;
@@ -61,6 +68,18 @@ static inline int
 vig_upright_height (const VigPreprocessDesc *desc)
 {
   return desc->orientation >= 5 ? desc->crop_width : desc->crop_height;
+}
+
+/* Where pixel (x, y) of the upright crop lies in the picture. Orientations as in EXIF: 5..8 have rows and columns
+ * exchanged. */
+VIG_ANYWHERE void
+vig_upright_source (const VigPreprocessDesc *desc, int x, int y, int *source_x, int *source_y)
+{
+  int o = desc->orientation, right = desc->crop_width - 1, bottom = desc->crop_height - 1;
+  int sx = o >= 5 ? y : x, sy = o >= 5 ? x : y;
+
+  *source_x = desc->crop_x + (o == 2 || o == 3 || o == 7 || o == 8 ? right - sx : sx);
+  *source_y = desc->crop_y + (o == 3 || o == 4 || o == 6 || o == 7 ? bottom - sy : sy);
 }
 
 /* value / 255 normalised, every step rounded to float as the original does. */

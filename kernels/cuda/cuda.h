@@ -55,10 +55,6 @@ void vig_cuda_download (void *ctx, void *host, const void *from, size_t size);
  * allocates (and waits) only where a size is larger than any before. NULL: the failure is noted. */
 void *vig_cuda_scratch (VigCuda *cuda, size_t size);
 
-/* gla_bidir in a form of the caller's choice (tests); chunks only where they can be used, see gla.cu. */
-typedef enum { VIG_GLA_RECURRENT, VIG_GLA_CHUNKED } VigGlaForm;
-void vig_gla_bidir_cuda_form (VigCuda *cuda, const VigGlaBidir *a, VigGlaForm form);
-
 /* Each file puts its operators into the table. */
 void vig_cuda_use_ops (VigKernels *k);
 void vig_cuda_use_gla (VigKernels *k);

@@ -3,29 +3,29 @@
  * Gated linear attention in both directions (kernels.h has the formula). Never run on a GPU: tested in the emulator
  * (tests/cuda/) and compiled by nvcc 13.0; every figure of time below is counted, not measured.
  *
- * Two forms. The length, DK and DV choose, never the batch, and within a form no sum depends on anything but the item.
+ * Two forms. The length, DK and DV choose, never the batch, and no sum depends on anything but the item itself.
  *
- * 1. Token by token, any DK and DV to 256, any length; what sequences below LONG, other shapes and devices before 8.0 use.
- *    S stays in registers: a thread has 8 channels of 1 to 4 columns, DK / 8 neighbours share a column and add up their
- *    parts of q^T S for four tokens at once. Tokens come in tiles of 8 through two buffers in shared memory, the next
- *    tile on its way while this one is used. A block walks one head in both directions at once; up to the middle each
- *    direction leaves its part in o, beyond the middle it adds itself to what the other has left there.
+ * 1. Token by token: any DK and DV to 256, any length. For sequences below LONG, other shapes, devices before 8.0.
+ *    S stays in registers: a thread has 8 channels of 1 to 4 columns, DK / 8 neighbours share a column and add up
+ *    their parts of q^T S for four tokens at once. Tokens come in tiles of 8 through two buffers in shared memory, the
+ *    next tile on its way while this one is used. A block walks one head in both directions at once; up to the middle
+ *    each direction leaves its part in o, beyond the middle it adds itself to what the other has left there.
  *
- * 2. Chunks of 64 tokens on tensor cores, three launches, each for both directions: chunk_states (what each chunk adds to
- *    S and how it decays it), scan_chunks (S before each chunk; elementwise, the only part that goes from chunk to
- *    chunk), chunk_outputs. With D(j..i) the product of decays of tokens j+1 .. i, forward:
+ * 2. Chunks of 64 tokens on tensor cores, three launches, each for both directions: chunk_states (what each chunk adds
+ *    to S and how it decays it), scan_chunks (S before each chunk; elementwise, the only part that goes from chunk to
+ *    chunk), chunk_outputs. With D(j..i) the product of the decays of tokens j+1 .. i, forward:
  *      o_i = (q_i D(0..i))^T S + sum over j <= i of A_ij v_j,   A_ij = sum over DK of q_i k_j D(j..i)
- *    and backward the same with the order turned round; both triangles of A share the product with v. A is made of
- *    blocks of 8 tokens, the columns of one mma: between blocks J < I, D(j..i) = D(j..end of J) D(whole blocks between)
- *    D(start of I..i), three factors of at most 1 of which the last two are multiplied into q while it goes from block to
- *    block and the first into k once. Within a block (i, j) go pair by pair through running products; forward and
+ *    and backward the same in the other order; both triangles of A share the product with v. A is made of blocks of 8
+ *    tokens, the columns of one mma. Between blocks J < I, D(j..i) = D(j..end of J) D(whole blocks between)
+ *    D(start of I..i), three factors of at most 1: the last two are multiplied into q while it goes from block to
+ *    block, the first into k once. Within a block (i, j) go pair by pair through running products; forward and
  *    backward pairs fill one square of 8 x 8, so every lane has 8 steps whichever its row. Blocks of 8 rather than 16
- *    because pairs cost a shared memory access for every two operations, and tensor cores are idle meanwhile.
+ *    because pairs cost an access to shared memory for a few operations each, and tensor cores are idle meanwhile.
  *    Decays of whole blocks and chunks, and of k to the end of its chunk, are exp of a sum of log decays between just
- *    those tokens: nothing is subtracted or divided, no gate can overflow, and decays like 1 - 1e-8, which exp rounds to 1
- *    one by one, still add up.
- *    The products are of fp32 numbers: each is split in two of 11 bits (3xTF32), three mma for one; what is lost is about
- *    2^-21 of each product. Infinite inputs give NaN where the recurrence would give infinity.
+ *    those tokens: nothing is subtracted or divided, no gate can overflow, and decays like 1 - 1e-8, which exp rounds
+ *    to 1 one by one, still add up.
+ *    The products are of fp32 numbers: each is split in two of 11 bits (3xTF32), three mma for one; what is lost is
+ *    about 2^-21 of each product. Infinite inputs give NaN where the recurrence would give infinity.
  *
  * Resources (sm_90, nvcc 13.0; no spills on sm_75 and sm_90)
  *                              grid          block  registers  shared    blocks on a multiprocessor
@@ -41,8 +41,9 @@
  *   bytes that must move: q k v o and two gates, 1 KB a token and head: 77 MB, 26 us
  *   token by token: 3 operations on each element of S in both directions: 31 us of pure arithmetic, some 40 with loads
  *     from shared memory and sums; one image: 196 steps of some 75 instructions of a warp, 8 us
- *   chunks: 2,688 mma for 64 tokens of a head (196 tokens are four chunks), 18 us at the full rate and twice that at what mma.sync can be expected to
- *     reach with the splitting beside it; bytes: 168 KB for 64 tokens of a head where 64 are the least, most from L2
+ *   chunks: 2,688 mma for 64 tokens of a head (196 tokens are four chunks): 18 us at the full rate, and twice that at
+ *     what mma.sync can be expected to reach with the splitting beside it; bytes: 168 KB for 64 tokens of a head where
+ *     64 KB are the least, most of them from L2
  * So for fp32 the two are about even where heads are many, and chunks win where a long sequence has few heads.
  */
 #include "cuda/device.cuh"
@@ -59,8 +60,8 @@ enum {
 
 /* ---- token by token ------------------------------------------------------------------------------------------- */
 
-/* A block's share of one head: COLS columns of S, both directions (or the one there is). DKP is DK rounded up to a power
- * of two; a thread holds R channels of C columns in registers, LANES neighbours hold a column together. */
+/* A block's share of one head: COLS columns of S, both directions (or the one there is). DKP is DK rounded up to a
+ * power of two; a thread holds R channels of C columns in registers, LANES neighbours hold a column together. */
 template <int DKP, int COLS, int C>
 struct Recurrent {
   enum {
@@ -80,8 +81,8 @@ struct Recurrent {
   static_assert (THREADS % 32 == 0 && QKD * THREADS == TILE * DKP, "whole warps, whole parts");
 };
 
-/* n sums over LANES lanes: in each round a lane gives half of them to its partner and takes the other half, as long as it
- * has more than one. Value i is then in x[i % KEPT] of lane i / KEPT (times COPIES). */
+/* N sums over LANES lanes: in each round a lane gives half of them to its partner and takes the other half, as long as
+ * it has more than one. Value i is then in x[i % KEPT] of lane i / KEPT (times COPIES). */
 template <int LANES, int N>
 static __device__ __forceinline__ void
 sum_over_lanes (float *x, int lane)
@@ -107,8 +108,8 @@ struct Part {
   float q[G::QKD], k[G::QKD], gk[G::QKD], v[G::V];
 };
 
-/* n tokens in the order of the direction; those that are missing and the channels beyond dk, dv do nothing: q = k = v = 0,
- * decay 1. q, k, gk, v point at the head's (v: the block's) channels of the first token. */
+/* n tokens in the order of the direction; those that are missing and the channels beyond dk, dv do nothing:
+ * q = k = v = 0, decay 1. q, k, gk, v point at the head's (v: the block's) channels of the first token. */
 template <int DKP, int COLS, typename G>
 static __device__ __forceinline__ void
 tile_load (Part<G> &p, const float *q, const float *k, const float *gk, const float *v, ptrdiff_t row, ptrdiff_t gk_row,
@@ -308,7 +309,8 @@ split (float x)
 static __device__ __forceinline__ void
 multiply (float d[4], const Split a[4], Split b0, Split b1)
 {
-  uint32_t high[4] = { a[0].high, a[1].high, a[2].high, a[3].high }, low[4] = { a[0].low, a[1].low, a[2].low, a[3].low };
+  uint32_t high[4] = { a[0].high, a[1].high, a[2].high, a[3].high };
+  uint32_t low[4] = { a[0].low, a[1].low, a[2].low, a[3].low };
   uint32_t b_high[2] = { b0.high, b1.high }, b_low[2] = { b0.low, b1.low };
   vig_mma_m16n8k8_tf32 (d, low, b_high);
   vig_mma_m16n8k8_tf32 (d, high, b_low);
@@ -488,12 +490,12 @@ scan_chunks (VigGlaBidir a, Between to)
 
 /* Products of a row of q with the keys of its own block of 8 tokens, both directions: row `li` of the block, K and the
  * decays F, B of the block's first token, at the lane's channels. x[s] is the lane's part of the product with token
- * li - s for s <= li (forward), token s for s > li (backward); the token itself counts once for each direction. On return
- * fw is q decayed from the block's start to the row, bw from the block's end. */
+ * li - s for s <= li (forward), token s for s > li (backward); the token itself counts once for each direction. On
+ * return fw is q decayed from the block's start to the row, bw from the block's end. */
 template <int LANE, int STRIDE>
 static __device__ __forceinline__ void
-block_products (const float *q, const float *K, const float *F, const float *B, int li, float count, float *x, float *fw,
-    float *bw)
+block_products (const float *q, const float *K, const float *F, const float *B, int li, float count, float *x,
+    float *fw, float *bw)
 {
   float now[LANE], later[LANE];
 #pragma unroll
@@ -538,8 +540,8 @@ block_products (const float *q, const float *K, const float *F, const float *B, 
 }
 
 /* A block of the triangle: A [16, 8] += q [16, DK] K^T of 8 tokens, of which this lane reads row g at its channels. The
- * upper 8 rows of q take part only if `upper`. Then q is decayed by the block. Channels LANE t + 2s, + 1 are t and t + 4 of
- * fragment s. */
+ * upper and lower 8 rows of q take part only if so told; those are then decayed by the block. Channels LANE t + 2s, + 1
+ * are t and t + 4 of fragment s. */
 template <int LANE>
 static __device__ __forceinline__ void
 key_block (float A[4], float q[2][LANE], const float *K, const float *decay, bool upper, bool lower)
@@ -641,7 +643,7 @@ chunk_outputs (VigGlaBidir a, Between from)
   vig_cp_async_wait<0> ();
   __syncthreads ();
 
-  /* A [16, CHUNK], first the two blocks on the diagonal; x[h][s] becomes the sums 2t and 2t+1 over the row's four lanes */
+  /* A [16, CHUNK], first the two blocks on the diagonal; of their sums over a row's four lanes, lane t gets 2t, 2t+1 */
   float fw[2][G::LANE], bw[2][G::LANE], x[2][BLOCK];
 #pragma unroll
   for (int h = 0; h < 2; h++) {
@@ -741,8 +743,8 @@ recurrent_launch (VigCuda *cuda, const VigGlaBidir *a)
       sizeof (float) * directions * G::SHARED, cuda->stream, *a), "launching gla_bidir, token by token");
 }
 
-/* How many columns a block has and how many of them a thread changes no bit of the result: every column of S is summed on
- * its own, over the same lanes. Few heads are cut finer, to reach more multiprocessors. */
+/* How many columns a block has, and how many of them a thread, changes no bit of the result: every column of S is
+ * summed on its own, over the same lanes. Few heads are cut finer, to reach more multiprocessors. */
 static void
 token_by_token (VigCuda *cuda, const VigGlaBidir *a)
 {
@@ -786,28 +788,17 @@ chunked_launch (VigCuda *cuda, const VigGlaBidir *a)
       sizeof (float) * (v + 3 * k + decays), cuda->stream, *a, between), "launching gla_bidir, outputs of chunks");
 }
 
-static bool
-chunks_fit (const VigCuda *cuda, const VigGlaBidir *a)
-{
-  bool shape = (a->dk == 32 && a->dv == 64) || (a->dk == 16 && a->dv == 32);
-  return shape && cuda->sm >= 80 && (uintptr_t) a->o % 8 == 0;
-}
-
-void
-vig_gla_bidir_cuda_form (VigCuda *cuda, const VigGlaBidir *a, VigGlaForm form)
-{
-  if (form == VIG_GLA_RECURRENT || !chunks_fit (cuda, a))
-    token_by_token (cuda, a);
-  else if (a->dk == 32)
-    chunked_launch<32, 64> (cuda, a);
-  else
-    chunked_launch<16, 32> (cuda, a);
-}
-
 static void
 gla_bidir_cuda (void *ctx, const VigGlaBidir *a)
 {
-  vig_gla_bidir_cuda_form ((VigCuda *) ctx, a, a->tokens >= LONG ? VIG_GLA_CHUNKED : VIG_GLA_RECURRENT);
+  VigCuda *cuda = (VigCuda *) ctx;
+  bool chunks = a->tokens >= LONG && cuda->sm >= 80 && (uintptr_t) a->o % 8 == 0;
+  if (chunks && a->dk == 32 && a->dv == 64)
+    chunked_launch<32, 64> (cuda, a);
+  else if (chunks && a->dk == 16 && a->dv == 32)
+    chunked_launch<16, 32> (cuda, a);
+  else
+    token_by_token (cuda, a);
 }
 
 void

@@ -383,6 +383,8 @@ static const int gla_shapes[][CHECK_DIMS] = {
   { 197, 12, 32, 64, 0, 3, 0, GATES_NONE }, { 197, 3, 32, 64, 0, 3, 3, GATES_ALTERNATING },
   { 49, 24, 16, 32, 0, 3, 0, GATES_NEAR_1 }, { 197, 3, 32, 64, 1, 3, 3, GATES_RESET }, { 2, 1, 32, 64, 0, 1, 1, GATES_MIXED },
   { 3, 1, 32, 64, 0, 2, 2, GATES_MIXED }, { 197, 2, 31, 67, 3, 3, 3, GATES_MIXED },
+  /* long ones, which have forms of their own */
+  { 300, 2, 32, 64, 8, 3, 3, GATES_RESET }, { 257, 1, 16, 32, 1, 3, 3, GATES_MIXED }, { 320, 1, 32, 64, 0, 2, 2, GATES_NONE },
 };
 
 /* ---- gate_mix: two sums of dv squares, a sigmoid, an activation ---- */

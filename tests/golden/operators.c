@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The bidirectional operator alone, forward, backward and summed, with initial and final states and gates from exactly
- * 1 to exactly 0; and the scalar functions. On the reference and on the CPU backend, at full and with AVX2 alone. */
+ * 1 to exactly 0; and the scalar functions. On the reference and on the CPU backend, at full and with AVX2 alone; with
+ * a device as argument, on that alone. */
 #include "golden.h"
 
 #include <math.h>
 #include <string.h>
 
+#include <backend.h>
 #include <kernels.h>
 
 #define GLA_BOUND 1e-5
@@ -14,12 +16,12 @@
 /* The CPU backend as newer and older machines have it; what this one lacks falls back to what it has. */
 typedef struct {
   const char *name;
-  gboolean reference;
+  const char *device; /* NULL: the CPU backend with mask */
   unsigned mask;
 } Backend;
 
 static const Backend backends[] = {
-  { "ref", TRUE, 0 }, { "cpu", FALSE, ~0u }, { "cpu-avx2", FALSE, VIG_CPU_AVX2 },
+  { "ref", "ref", 0 }, { "cpu", NULL, ~0u }, { "cpu-avx2", NULL, VIG_CPU_AVX2 },
 };
 
 typedef struct {
@@ -30,7 +32,12 @@ typedef struct {
 static VigKernels *
 open_kernels (const Backend *backend)
 {
-  VigKernels *k = backend->reference ? vig_kernels_ref_open () : vig_kernels_cpu_open (0, backend->mask);
+  const char *name;
+  VigPrecision precision = VIG_PRECISION_FP32;
+  g_autoptr (GError) error = NULL;
+  VigKernels *k = backend->device ? vig_backend_open (backend->device, 0, &name, &precision, &error)
+                                  : vig_kernels_cpu_open (0, backend->mask);
+  g_assert_no_error (error);
   g_assert_nonnull (k);
   return k;
 }
@@ -200,15 +207,21 @@ test_functions (gconstpointer data)
 }
 
 static void
-add (GPtrArray *tests, const char *file)
+add (GPtrArray *tests, const char *file, const Backend *backend)
 {
-  for (guint i = 0; i < G_N_ELEMENTS (backends); i++) {
-    g_autofree char *path = g_strdup_printf ("/operators/%s/%s", file ? file : "functions", backends[i].name);
-    Test *test = g_new (Test, 1);
-    *test = (Test) { file, &backends[i] };
-    g_ptr_array_add (tests, test);
-    g_test_add_data_func (path, test, file ? test_gla : test_functions);
-  }
+  g_autofree char *path = g_strdup_printf ("/operators/%s/%s", file ? file : "functions", backend->name);
+  Test *test = g_new (Test, 1);
+  *test = (Test) { file, backend };
+  g_ptr_array_add (tests, test);
+  g_test_add_data_func (path, test, file ? test_gla : test_functions);
+}
+
+static void
+add_all (GPtrArray *tests, const VigJson *manifest, const Backend *backend)
+{
+  add (tests, NULL, backend);
+  for (const VigJson *gla = vig_json_get (manifest, "gla")->first; gla; gla = gla->next)
+    add (tests, golden_string (gla, "file"), backend);
 }
 
 int
@@ -217,9 +230,12 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_autoptr (VigJson) manifest = golden_manifest ();
   g_autoptr (GPtrArray) tests = g_ptr_array_new_with_free_func (g_free);
+  const Backend device = { argv[1], argv[1], 0 };
 
-  add (tests, NULL);
-  for (const VigJson *gla = vig_json_get (manifest, "gla")->first; gla; gla = gla->next)
-    add (tests, golden_string (gla, "file"));
+  if (argc > 1)
+    add_all (tests, manifest, &device);
+  else
+    for (guint i = 0; i < G_N_ELEMENTS (backends); i++)
+      add_all (tests, manifest, &backends[i]);
   return g_test_run ();
 }

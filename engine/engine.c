@@ -207,7 +207,7 @@ vig_engine_get_workspace_bytes (const VigEngine *engine)
 static VigPlan *
 get_plan (VigEngine *e, guint n, guint h, guint w, GError **error)
 {
-  guint batch = MIN (n, vig_plan_chunk (e->model, h, w));
+  guint batch = MIN (n, vig_plan_chunk (e->model, e->kernels, h, w));
   VigPlan **slot = &e->plans[0];
 
   for (guint i = 0; i < N_PLANS; i++) {

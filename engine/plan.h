@@ -43,7 +43,7 @@ typedef struct {
 } VigPlan;
 
 /* How many items of @h x @w are computed together: see plan.c. */
-guint vig_plan_chunk (const VigModel *model, guint h, guint w);
+guint vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h, guint w);
 
 /* @error: VIG_ERROR_NO_MEMORY */
 VigPlan *vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w,

@@ -188,7 +188,8 @@ vig_profile_open (VigKernels *inner)
   p->inner = inner;
   p->entries = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, free_entry);
   p->table = (VigKernels) {
-    .abi = inner->abi, .name = inner->name, .ctx = p, .close = profile_close, .alloc = profile_alloc,
+    .abi = inner->abi, .name = inner->name, .fastest = inner->fastest, .chunk = inner->chunk,
+    .no_bf16 = inner->no_bf16, .ctx = p, .close = profile_close, .alloc = profile_alloc,
     .free = profile_free, .upload = upload, .download = download, .finish = finish,
     .preprocess_create = preprocess_create, .preprocess_run = preprocess_run,
     .preprocess_destroy = preprocess_destroy, .matmul_create = matmul_create, .matmul_run = matmul_run,

@@ -196,6 +196,7 @@ struct VigKernels {
   int abi;           /* VIG_KERNELS_ABI */
   const char *name;  /* "ref", "avx512+amx", … for logs and tests */
   VigType fastest;   /* of matrix products: a narrow type where the hardware multiplies it itself */
+  size_t chunk;      /* how many numbers of the widest tensor are best computed at once; 0: as many as suit a CPU */
   const char *no_bf16; /* why bf16 is refused, or NULL */
   void *ctx;         /* first argument of everything below */
 

@@ -17,11 +17,13 @@ TAIL = 30  # lines of output shown of a failed test
 Build = collections.namedtuple("Build", "folder options env left_out")
 STRICT = ["-Dwarning_level=3", "-Dwerror=true"]
 BUILDS = [
-    Build("build", ["-Dbuildtype=release"] + STRICT, {}, []),
+    # of the architectures that CUDA is compiled for, where nvcc is there, the oldest and one that has everything
+    Build("build", ["-Dbuildtype=release", "-Dcuda-archs=75,90"] + STRICT, {}, []),
     # The suite "big" (the large models' goldens) would take an hour under the sanitizers.
-    Build("build-asan", ["-Dbuildtype=debugoptimized", "-Db_sanitize=address,undefined"] + STRICT, {}, ["big"]),
+    Build("build-asan", ["-Dbuildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Dcuda=disabled"] + STRICT, {},
+          ["big"]),
     Build("build-fuzz", ["-Dbuildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Db_lundef=false",
-                         "-Dtests=false", "-Dfuzz=true"] + STRICT, {"CC": "clang"}, []),
+                         "-Dcuda=disabled", "-Dtests=false", "-Dfuzz=true"] + STRICT, {"CC": "clang"}, []),
 ]
 SANITIZER_ENV = {
     # Not detect_stack_use_after_return: gcc 14's fake stack loses the 64-byte alignment that AVX-512 code counts on.

@@ -5,6 +5,8 @@
  * One stream of its own for each backend. Uploads go through two pinned buffers in turn, so that a copy runs while the
  * next piece is put into the other one, and the host's memory is free as soon as upload returns. Downloads wait.
  */
+#include "cuda/device.cuh"
+
 #include "cuda/cuda.h"
 
 #include <stdarg.h>
@@ -143,6 +145,11 @@ vig_cuda_download (void *ctx, void *host, const void *from, size_t size)
 
 /* ---- life ---- */
 
+static __global__ void
+nothing ()
+{
+}
+
 static void
 cuda_close (VigKernels *self)
 {
@@ -195,17 +202,28 @@ find_device (VigCuda *cuda, int device)
       || !vig_cuda_ok (cuda, cudaDeviceGetAttribute (&minor, cudaDevAttrComputeCapabilityMinor, device),
           "asking device %d", device))
     return 0;
-  if (major * 10 + minor >= 75)
-    return major * 10 + minor;
-  vig_cuda_fail (cuda, "expected compute capability 7.5 or later, found %d.%d", major, minor);
-  return 0;
+  if (major * 10 + minor < 75) {
+    vig_cuda_fail (cuda, "expected compute capability 7.5 or later, found %d.%d", major, minor);
+    return 0;
+  }
+  return major * 10 + minor;
+}
+
+/* Whether the module was compiled for this device. */
+static bool
+find_code (VigCuda *cuda)
+{
+  cudaFuncAttributes attributes;
+
+  return vig_cuda_enter (cuda)
+      && vig_cuda_ok (cuda, cudaFuncGetAttributes (&attributes, (const void *) nothing),
+          "looking for kernels for compute capability %d.%d", cuda->sm / 10, cuda->sm % 10);
 }
 
 static bool
 open_streams (VigCuda *cuda)
 {
-  bool ok = vig_cuda_enter (cuda)
-      && vig_cuda_ok (cuda, cudaStreamCreateWithFlags (&cuda->stream, cudaStreamNonBlocking), "making a stream");
+  bool ok = vig_cuda_ok (cuda, cudaStreamCreateWithFlags (&cuda->stream, cudaStreamNonBlocking), "making a stream");
   for (auto &staging : cuda->staging)
     ok = ok && vig_cuda_ok (cuda, cudaMallocHost (&staging.memory, STAGING), "allocating %zu pinned bytes", STAGING)
         && vig_cuda_ok (cuda, cudaEventCreateWithFlags (&staging.free, cudaEventDisableTiming), "making an event");
@@ -240,10 +258,11 @@ vig_kernels_cuda_open (int device, const char **why)
   vig_cuda_use_preprocess (self);
   cuda->device = device;
   cuda->sm = find_device (cuda, device);
+  self->chunk = 32 << 20;
   self->fastest = cuda->sm >= 80 ? VIG_TYPE_BF16 : VIG_TYPE_F16;
   if (cuda->sm == 75)
     self->no_bf16 = "expected compute capability 8.0 or later, found 7.5";
-  if (cuda->sm && open_streams (cuda) && vig_cuda_use_matmul (self))
+  if (cuda->sm && find_code (cuda) && open_streams (cuda) && vig_cuda_use_matmul (self))
     return self;
   memcpy (reason, cuda->error, sizeof reason);
   cuda_close (self);

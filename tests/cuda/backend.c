@@ -95,6 +95,9 @@ test_refused (void)
     { "VIG_EMU_SM=70", "cuda", VIG_PRECISION_AUTO, VIG_ERROR_DEVICE, "expected compute capability 7.5 or later, found 7.0" },
     { "VIG_EMU_SM=75", "cuda", VIG_PRECISION_BF16, VIG_ERROR_ARGUMENT,
       "precision bf16: expected compute capability 8.0 or later, found 7.5 on device cuda" },
+    { "VIG_EMU_FAIL=cudaFuncGetAttributes:1 VIG_EMU_SM=87", "cuda", VIG_PRECISION_AUTO, VIG_ERROR_DEVICE,
+      "device cuda: cudaErrorNoKernelImageForDevice (no kernel image is available for execution on the device) while "
+      "looking for kernels for compute capability 8.7" },
     { "VIG_EMU_FAIL=cudaStreamCreateWithFlags:1:cudaErrorDevicesUnavailable", "cuda", VIG_PRECISION_AUTO,
       VIG_ERROR_DEVICE, "device cuda: cudaErrorDevicesUnavailable (CUDA-capable device(s) is/are busy or unavailable)" },
     { "VIG_EMU_FAIL=cublasLtCreate:1", "cuda", VIG_PRECISION_AUTO, VIG_ERROR_DEVICE,

@@ -311,6 +311,14 @@ cudaDeviceGetAttribute (int *value, cudaDeviceAttr attribute, int device)
 }
 
 cudaError_t
+cudaFuncGetAttributes (cudaFuncAttributes *attributes, const void *)
+{
+  Lock lock (emu ().lock);
+  *attributes = cudaFuncAttributes ();
+  return enter ("cudaFuncGetAttributes", cudaErrorNoKernelImageForDevice);
+}
+
+cudaError_t
 cudaGetLastError (void)
 {
   Lock lock (emu ().lock);

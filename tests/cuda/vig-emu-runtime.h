@@ -53,6 +53,10 @@ enum cudaDeviceAttr {
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
 };
 
+struct cudaFuncAttributes {
+  int numRegs;
+};
+
 typedef struct vig_emu_stream *cudaStream_t;
 typedef struct vig_emu_event *cudaEvent_t;
 
@@ -62,6 +66,7 @@ cudaError_t cudaDriverGetVersion (int *version);
 cudaError_t cudaGetDeviceCount (int *count);
 cudaError_t cudaSetDevice (int device);
 cudaError_t cudaDeviceGetAttribute (int *value, cudaDeviceAttr attribute, int device);
+cudaError_t cudaFuncGetAttributes (cudaFuncAttributes *attributes, const void *kernel);
 cudaError_t cudaGetLastError (void);
 const char *cudaGetErrorName (cudaError_t error);
 const char *cudaGetErrorString (cudaError_t error);

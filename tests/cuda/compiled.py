@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What nvcc made of the kernels: a TAP point for each file and architecture, with registers and spills of each kernel.
+
+    compiled.py MODULE ARCHITECTURES LOG...    (LOG: of kernels/cuda/compile.sh; ARCHITECTURES: 75,90)
+
+And of the module: it shows one function, needs neither the driver nor a CUDA library to be loaded, and where there is
+no GPU it says so."""
+import ctypes
+import os
+import re
+import subprocess
+import sys
+
+HOST_ONLY = ["matmul"]  # files without a kernel
+MOST_SPILLED = 0  # bytes stored by one kernel: ours fit their registers
+ENTRY = re.compile(r"Compiling entry function '(\w+)' for 'sm_(\d+)'")
+SPILL = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
+REGISTERS = re.compile(r"Used (\d+) registers")
+
+points = 0
+failed = False
+
+
+def point(ok, name, lines=()):
+    global points, failed
+    points += 1
+    failed |= not ok
+    for line in lines:
+        print("# " + line)
+    print("%sok %d - %s" % ("" if ok else "not ", points, name))
+
+
+def kernels_of(log):
+    """{architecture: [(kernel, registers, bytes spilled)]}"""
+    found, entry, spilled = {}, None, 0
+    with open(log) as f:
+        for line in f:
+            if m := ENTRY.search(line):
+                entry = m.groups()
+            elif m := SPILL.search(line):
+                spilled = int(m.group(1))
+            elif entry and (m := REGISTERS.search(line)):
+                found.setdefault(entry[1], []).append((entry[0], int(m.group(1)), spilled))
+                entry = None
+    return found
+
+
+def check_log(log, archs):
+    name = os.path.basename(log).removesuffix(".log")
+    found = kernels_of(log)
+    for arch in archs:
+        kernels = found.get(arch, [])
+        worst = max((k[2] for k in kernels), default=0)
+        point((bool(kernels) or name in HOST_ONLY) and worst <= MOST_SPILLED,
+              "%s sm_%s: %d kernels, at most %d registers, %d bytes spilled"
+              % (name, arch, len(kernels), max((k[1] for k in kernels), default=0), worst),
+              ["%s: %d registers, %d bytes spilled" % k for k in kernels])
+
+
+def check_module(module):
+    shown = subprocess.check_output(["nm", "-D", "--defined-only", module], text=True).split()[2::3]
+    point(shown == ["vig_kernels_cuda_open"], "shows vig_kernels_cuda_open alone", shown)
+    dynamic = subprocess.check_output(["readelf", "-d", module], text=True)
+    needed = re.findall(r"NEEDED.*\[(.*)\]", dynamic)
+    point(not any(re.match(r"libcu|libnv", n) for n in needed), "needs no CUDA library", needed)
+    opener = ctypes.CDLL(os.path.abspath(module)).vig_kernels_cuda_open
+    opener.restype = ctypes.c_void_p
+    why = ctypes.c_char_p()
+    opened = opener(0, ctypes.byref(why))
+    reason = (why.value or b"").decode()
+    point(bool(opened) or re.match("expected an NVIDIA driver|cudaError", reason) is not None,
+          "opens a GPU or says why not", [reason])
+
+
+def main():
+    module, archs, logs = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
+    for log in logs:
+        check_log(log, archs)
+    check_module(module)
+    print("1..%d" % points)
+    return failed
+
+
+sys.exit(main())

@@ -492,7 +492,7 @@ static const struct { const char *name, *message; } ended[] = {
   { "store-off-boundary", "*an access of 16 bytes is 8 bytes off its boundary*" },
   { "syncwarp-diverged", "*this one waits at __syncwarp*" },
   { "barrier-part-of-warp", "*barrier 1 of 48 threads in a block of 64*" },
-  { "operations-differ", "*__shfl_sync of width 32 with mask 0xffffffff, but lane 0 is at a vote of width 0*" },
+  { "operations-differ", "*a vote of width 0 with mask 0xffffffff, but lane 3 is at __shfl_sync of width 32*" },
 #ifdef __SANITIZE_ADDRESS__
   { "read-outside-shared", "*heap-buffer-overflow*READ of size 4*" },
   { "read-outside-global", "*heap-buffer-overflow*READ of size 4*" },

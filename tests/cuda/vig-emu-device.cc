@@ -64,7 +64,8 @@ vig_emu_switch:
   popq %r12
   popq %rbx
   popq %rbp
-  ret
+  popq %rcx
+  jmp *%rcx
 .size vig_emu_switch, . - vig_emu_switch
 )");
 
@@ -165,19 +166,22 @@ struct Barrier {
 struct Emulator {
   std::mutex mutex; /* held while a grid runs */
   std::vector<Fibre *> idle;
-  Context scheduler;
-  void *scheduler_fake;
-  const void *scheduler_bottom;
-  size_t scheduler_size;
+  Fibre scheduler; /* the caller's stack, which lies at: */
+  const void *caller_stack;
+  size_t caller_size;
+  bool by_scheduler; /* the last switch was the scheduler's */
 
   const char *name;
   const std::function<void ()> *kernel;
   char *shared;
   size_t shared_size;
   std::vector<Thread> threads;
-  unsigned n_threads;
+  unsigned n_threads, n_done;
   Thread *now;
+  std::vector<unsigned> turns; /* this round's */
+  size_t next_turn;
   Barrier barriers[BARRIERS];
+  int collecting[MAX_THREADS / WARP]; /* lanes of a warp that are AT_COLLECTIVE */
 
   enum { FORWARD, REVERSE, SHUFFLE } order;
   uint32_t random;
@@ -186,22 +190,9 @@ struct Emulator {
 
 Emulator &emu = *new Emulator (); /* never destroyed: streams may run until the process ends */
 
-void
-fibre_main ()
-{
-  after_switch (nullptr, &emu.scheduler_bottom, &emu.scheduler_size);
-  for (;;) {
-    (*emu.kernel) ();
-    Thread *t = emu.now;
-    Fibre *self = t->fibre;
-    t->state = DONE;
-    t->fibre = nullptr;
-    emu.idle.push_back (self);
-    before_switch (&self->fake, emu.scheduler_bottom, emu.scheduler_size);
-    switch_context (&self->context, &emu.scheduler);
-    after_switch (self->fake, &emu.scheduler_bottom, &emu.scheduler_size);
-  }
-}
+/* ---- turns --------------------------------------------------------------------------------------------------------- */
+
+void fibre_main ();
 
 Fibre *
 fibre_new ()
@@ -216,35 +207,88 @@ fibre_new ()
   return f;
 }
 
-/* Gives a thread its turn: until it waits or ends. */
-void
-resume (Thread *t)
+/* The next of this round that can run; NULL: the round is over. */
+Thread *
+next_thread ()
 {
-  if (t->state == NEW) {
-    if (emu.idle.empty ())
-      emu.idle.push_back (fibre_new ());
-    t->fibre = emu.idle.back ();
-    emu.idle.pop_back ();
-    t->state = READY;
+  while (emu.next_turn < emu.turns.size ()) {
+    Thread *t = &emu.threads[emu.turns[emu.next_turn++]];
+    if (t->state == NEW || t->state == READY)
+      return t;
   }
-  Fibre *f = t->fibre;
+  return nullptr;
+}
+
+void
+begin_turn (Thread *t, Fibre *f)
+{
+  t->fibre = f;
+  t->state = READY;
   emu.now = t;
   threadIdx = t->at;
-  before_switch (&emu.scheduler_fake, f->stack, STACK);
-  switch_context (&emu.scheduler, &f->context);
-  after_switch (emu.scheduler_fake, nullptr, nullptr);
+}
+
+/* The first thing on a stack that has the turn (again). */
+void
+arrive (void *fake)
+{
+  const void *stack = nullptr;
+  size_t size = 0;
+  after_switch (fake, &stack, &size);
+  if (emu.by_scheduler) {
+    emu.caller_stack = stack;
+    emu.caller_size = size;
+  }
+}
+
+/* Gives the turn away, to the scheduler if there is no thread; returns when it comes back. */
+void
+switch_to (Fibre *self, Thread *next)
+{
+  if (next && next->state == NEW && emu.idle.empty ())
+    emu.idle.push_back (fibre_new ());
+  Fibre *f = &emu.scheduler;
+  if (next && next->state == NEW) {
+    f = emu.idle.back ();
+    emu.idle.pop_back ();
+  } else if (next) {
+    f = next->fibre;
+  }
   emu.now = nullptr;
+  if (next)
+    begin_turn (next, f);
+  emu.by_scheduler = self == &emu.scheduler;
+  before_switch (&self->fake, next ? f->stack : emu.caller_stack, next ? (size_t) STACK : emu.caller_size);
+  switch_context (&self->context, &f->context);
+  arrive (self->fake);
+}
+
+/* A fibre runs thread after thread, until one waits; then another fibre goes on. */
+void
+fibre_main ()
+{
+  arrive (nullptr);
+  for (;;) {
+    (*emu.kernel) ();
+    Fibre *self = emu.now->fibre;
+    emu.now->state = DONE;
+    emu.n_done++;
+    Thread *next = next_thread ();
+    if (next && next->state == NEW) {
+      begin_turn (next, self);
+    } else {
+      emu.idle.push_back (self);
+      switch_to (self, next);
+    }
+  }
 }
 
 /* Lets the others run; comes back when somebody has made this thread READY. */
 void
 wait (State state)
 {
-  Fibre *f = emu.now->fibre;
   emu.now->state = state;
-  before_switch (&f->fake, emu.scheduler_bottom, emu.scheduler_size);
-  switch_context (&f->context, &emu.scheduler);
-  after_switch (f->fake, &emu.scheduler_bottom, &emu.scheduler_size);
+  switch_to (emu.now->fibre, next_thread ());
 }
 
 /* ---- order ----------------------------------------------------------------------------------------------------------- */
@@ -258,16 +302,18 @@ draw ()
   return emu.random;
 }
 
-/* 0 .. n - 1 in the order of the next turn. */
+/* 0 .. n - 1 in the order of the next round. */
 void
 next_order (std::vector<unsigned> *order, size_t n)
 {
-  order->resize (n);
-  std::iota (order->begin (), order->end (), 0);
+  if (order->size () != n || emu.order != Emulator::SHUFFLE) {
+    order->resize (n);
+    std::iota (order->begin (), order->end (), 0);
+  }
   if (emu.order == Emulator::REVERSE)
     std::reverse (order->begin (), order->end ());
   for (size_t i = n; emu.order == Emulator::SHUFFLE && i > 1; i--)
-    std::swap ((*order)[i - 1], (*order)[draw () % i]);
+    std::swap ((*order)[i - 1], (*order)[(uint64_t) draw () * i >> 32]);
 }
 
 /* ---- blocks and grids -------------------------------------------------------------------------------------------- */
@@ -296,30 +342,22 @@ fail_deadlock ()
 void
 run_block ()
 {
-  static std::vector<unsigned> order;
   memset (emu.shared, 0xff, emu.shared_size);
   memset (emu.barriers, 0, sizeof emu.barriers);
+  memset (emu.collecting, 0, sizeof emu.collecting);
   for (unsigned i = 0; i < emu.n_threads; i++) {
     Thread *t = &emu.threads[i];
-    t->index = i;
-    t->at = { i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y };
     t->state = NEW;
     t->copies.clear ();
     t->group = 0;
   }
-  for (unsigned done = 0; done < emu.n_threads;) {
-    bool progress = false;
-    next_order (&order, emu.n_threads);
-    for (unsigned i : order) {
-      Thread *t = &emu.threads[i];
-      if (t->state != NEW && t->state != READY)
-        continue;
-      resume (t);
-      progress = true;
-      done += t->state == DONE;
-    }
-    if (!progress)
+  for (emu.n_done = 0; emu.n_done < emu.n_threads;) {
+    next_order (&emu.turns, emu.n_threads);
+    emu.next_turn = 0;
+    Thread *first = next_thread ();
+    if (!first)
       fail_deadlock ();
+    switch_to (&emu.scheduler, first);
   }
 }
 
@@ -332,39 +370,33 @@ collect (Collective *c)
   Thread *self = emu.now, *first = self - self->index % WARP;
   Collective *lanes[WARP] = {};
   unsigned n_lanes = std::min<unsigned> (WARP, emu.n_threads - first->index), lane = self->index % WARP;
+  int *collecting = &emu.collecting[self->index / WARP], wanted = __builtin_popcount (c->mask);
 
   if (!(c->mask >> lane & 1))
     vig_emu_fail ("%s: the mask %#x leaves out lane %u, which calls it", c->what, c->mask, lane);
   if (n_lanes < WARP && c->mask >> n_lanes)
     vig_emu_fail ("%s: the mask %#x names lanes that this block of %u threads lacks", c->what, c->mask, emu.n_threads);
   self->collective = c;
-  bool all = true;
-  for (unsigned i = 0; i < n_lanes; i++) {
-    const Thread *t = &first[i];
+  self->state = AT_COLLECTIVE;
+  bool all = ++*collecting >= wanted;
+  for (unsigned i = 0; all && i < n_lanes; i++) {
     if (!(c->mask >> i & 1))
       continue;
-    if (i == lane) {
-      lanes[i] = c;
-    } else if (t->state == AT_COLLECTIVE) {
-      lanes[i] = t->collective;
-      if (lanes[i]->mask != c->mask) /* it may come here after what it does now with others */
-        all = false;
-      else if (lanes[i]->what != c->what || lanes[i]->width != c->width)
-        vig_emu_fail ("%s of width %d with mask %#x, but lane %u is at %s of width %d with that mask", c->what, c->width,
-            c->mask, i, lanes[i]->what, lanes[i]->width);
-    } else if (t->state == DONE) {
-      vig_emu_fail ("%s: the mask %#x names lane %u, which has ended", c->what, c->mask, i);
-    } else {
+    lanes[i] = first[i].collective;
+    if (first[i].state != AT_COLLECTIVE || lanes[i]->mask != c->mask) /* it is there for others, and may come here later */
       all = false;
-    }
+    else if (lanes[i]->what != c->what || lanes[i]->width != c->width)
+      vig_emu_fail ("%s of width %d with mask %#x, but lane %u is at %s of width %d with that mask", c->what, c->width,
+          c->mask, i, lanes[i]->what, lanes[i]->width);
   }
   if (all) {
+    *collecting -= wanted;
     c->run (c->mask, lanes);
     for (unsigned i = 0; i < n_lanes; i++)
-      if (lanes[i])
+      if (c->mask >> i & 1)
         first[i].state = READY;
   }
-  wait (all ? READY : AT_COLLECTIVE);
+  wait (self->state);
 }
 
 void
@@ -578,13 +610,17 @@ vig_emu_run (const char *name, dim3 grid, dim3 block, size_t shared, const std::
   gridDim = grid;
   blockDim = block;
   emu.n_threads = block.x * block.y * block.z;
-  if (emu.threads.size () < emu.n_threads)
-    emu.threads.resize (emu.n_threads);
+  emu.threads.resize (MAX_THREADS);
+  for (unsigned i = 0; i < emu.n_threads; i++) {
+    emu.threads[i].index = i;
+    emu.threads[i].at = { i % block.x, i / block.x % block.y, i / block.x / block.y };
+  }
   next_order (&order, (size_t) grid.x * grid.y * grid.z);
   for (unsigned i : order) {
     blockIdx = { i % grid.x, i / grid.x % grid.y, i / grid.x / grid.y };
     run_block ();
   }
+  emu.name = nullptr;
   free (memory);
 }
 
@@ -759,46 +795,4 @@ void
 vig_ldmatrix_x2_trans (uint32_t r[2], const void *row)
 {
   ldmatrix<2, true> ("vig_ldmatrix_x2_trans", r, row);
-}
-
-/* ---- small types: to nearest, ties to even; NaN stays NaN ------------------------------------------------------------ */
-
-void
-vig_round (float f, vig_bf16 *to)
-{
-  uint32_t u = __float_as_uint (f);
-  to->bits = f != f ? 0x7fff : (uint16_t) ((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
-
-void
-vig_round (float f, vig_half *to)
-{
-  uint16_t sign = (uint16_t) (__float_as_uint (f) >> 16 & 0x8000);
-  float a = fabsf (f);
-  uint32_t bits;
-  if (f != f)
-    bits = 0x7fff;
-  else if (a >= 65520) /* midway between the largest number and the next */
-    bits = 0x7c00;
-  else if (a < 6.103515625e-5f) /* 2^-14: from here down in steps of 2^-24, as near 0.75 */
-    bits = __float_as_uint (a + 0.75f) - __float_as_uint (0.75f);
-  else {
-    uint32_t u = __float_as_uint (a);
-    bits = ((u + 0xfff + (u >> 13 & 1)) >> 13) - (112 << 10);
-  }
-  to->bits = (uint16_t) (sign | bits);
-}
-
-float
-vig_to_float (vig_half x)
-{
-  uint32_t exponent = x.bits >> 10 & 0x1f, fraction = x.bits & 0x3ff;
-  float a;
-  if (exponent == 0)
-    a = (float) fraction * 5.9604644775390625e-8f; /* 2^-24 */
-  else if (exponent == 31)
-    a = __uint_as_float (0x7f800000 | fraction << 13);
-  else
-    a = __uint_as_float ((exponent + 112) << 23 | fraction << 13);
-  return x.bits & 0x8000 ? -a : a;
 }

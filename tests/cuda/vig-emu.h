@@ -63,6 +63,9 @@ struct dim3 {
   constexpr dim3 (unsigned nx = 1, unsigned ny = 1, unsigned nz = 1) : x (nx), y (ny), z (nz) {}
 };
 
+extern "C" {
+#include "numbers.h"
+}
 #include "vig-emu-runtime.h"
 
 /* ---- launch --------------------------------------------------------------------------------------------------- */
@@ -221,22 +224,8 @@ void vig_ldmatrix_x2_trans (uint32_t r[2], const void *row);
 
 /* ---- arithmetic ----------------------------------------------------------------------------------------------- */
 
-inline uint32_t
-__float_as_uint (float f)
-{
-  uint32_t u;
-  memcpy (&u, &f, sizeof u);
-  return u;
-}
-
-inline float
-__uint_as_float (uint32_t u)
-{
-  float f;
-  memcpy (&f, &u, sizeof f);
-  return f;
-}
-
+inline uint32_t __float_as_uint (float f) { return vig_bits_of_f32 (f); }
+inline float __uint_as_float (uint32_t u) { return vig_f32_of_bits (u); }
 inline int __popc (unsigned x) { return __builtin_popcount (x); }
 inline float rsqrtf (float x) { return 1 / sqrtf (x); }
 inline int min (int a, int b) { return a < b ? a : b; }
@@ -244,9 +233,9 @@ inline int max (int a, int b) { return a > b ? a : b; }
 inline unsigned min (unsigned a, unsigned b) { return a < b ? a : b; }
 inline unsigned max (unsigned a, unsigned b) { return a > b ? a : b; }
 
-inline float vig_to_float (vig_bf16 x) { return __uint_as_float ((uint32_t) x.bits << 16); }
-float vig_to_float (vig_half x);
-void vig_round (float f, vig_bf16 *to);
-void vig_round (float f, vig_half *to);
+inline float vig_to_float (vig_bf16 x) { return vig_bf16_to_f32 (x.bits); }
+inline float vig_to_float (vig_half x) { return vig_f16_to_f32 (x.bits); }
+inline void vig_round (float f, vig_bf16 *to) { to->bits = vig_bf16_from_f32 (f); }
+inline void vig_round (float f, vig_half *to) { to->bits = vig_f16_from_f32 (f); }
 
 #endif

@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The operators that work on rows and pictures. Contracts: kernels.h. Never run on a GPU.
+ *
+ * All of them are bound by memory traffic, so all do the same: neighbouring threads take neighbouring groups of four
+ * elements, with accesses of 16 bytes (8 of the small types) where the shape and the addresses allow it ("wide"), else
+ * one by one. Which it is changes no bit: the elements that a thread takes, and its order, are the same.
+ *
+ *   operator    one thread                                    block          grid
+ *   im2col      4 elements of cols                            256            (item / 1024, batch)
+ *   add_pos     4 elements                                    256            (item / 1024, batch)
+ *   norms       a warp per row, 4 of every 128 channels       256: 8 rows    rows / 8
+ *   dwconv3x3   4 channels of 4 neighbours in a row: 18       128            (h * w/4 * c/4 / 128, batch)
+ *               pixels and 9 weights are read for 4 results
+ *   log_decay   one channel of 8 rows: its weights are        32 .. 128      (rows / 8, c / block)
+ *               read once, the rows are the same for a warp
+ *   gate_mix    8, 16 or 32 lanes per row and head            256            rows * heads / groups
+ *   swiglu      4 elements, the block a tile of rows          up to 256      rows / tile
+ *   pool_mean   every 32nd token of one channel, then the     32 x 32        (c / 32, batch)
+ *               32 sums through shared memory [32][32]
+ *   softmax     a warp per row                                256: 8 rows    rows / 8
+ *
+ * Rows longer than a thread's registers are read again where they are needed again: they are in L1 by then.
+ * Sums over a row: each lane's part in order, then a butterfly over the lanes. No order depends on the batch.
+ */
+#include "cuda/device.cuh"
+
+#include <assert.h>
+
+#include "cuda/cuda.h"
+
+enum { THREADS = 256, WARP = 32, ALL = 0xffffffff };
+
+/* ---- four elements at a time -------------------------------------------------------------------------------------- */
+
+/* p[0 .. 3]; where only `left` are there and the access is not wide, the rest is `none`. */
+template <bool wide, typename T>
+static __device__ __forceinline__ float4
+load4 (const T *p, int left, float none = 0)
+{
+  if (wide)
+    return vig_load4 (p);
+  return make_float4 (vig_to_float (p[0]), left > 1 ? vig_to_float (p[1]) : none, left > 2 ? vig_to_float (p[2]) : none,
+      left > 3 ? vig_to_float (p[3]) : none);
+}
+
+template <bool wide, typename T>
+static __device__ __forceinline__ void
+store4 (T *p, int left, float4 f)
+{
+  if (wide) {
+    vig_store4 (p, f);
+    return;
+  }
+  p[0] = vig_from_float<T> (f.x);
+  if (left > 1)
+    p[1] = vig_from_float<T> (f.y);
+  if (left > 2)
+    p[2] = vig_from_float<T> (f.z);
+  if (left > 3)
+    p[3] = vig_from_float<T> (f.w);
+}
+
+/* a * b + c */
+static __device__ __forceinline__ float4
+fma4 (float4 a, float4 b, float4 c)
+{
+  return make_float4 (fmaf (a.x, b.x, c.x), fmaf (a.y, b.y, c.y), fmaf (a.z, b.z, c.z), fmaf (a.w, b.w, c.w));
+}
+
+/* a . b + c, in order */
+static __device__ __forceinline__ float
+dot4 (float4 a, float4 b, float c)
+{
+  return fmaf (a.w, b.w, fmaf (a.z, b.z, fmaf (a.y, b.y, fmaf (a.x, b.x, c))));
+}
+
+template <typename F>
+static __device__ __forceinline__ float4
+map4 (float4 v, F f)
+{
+  return make_float4 (f (v.x), f (v.y), f (v.z), f (v.w));
+}
+
+/* Over groups of `lanes` neighbours, a power of two; every lane gets the same bits. The whole warp comes here. */
+static __device__ __forceinline__ float
+sum_lanes (float x, int lanes = WARP)
+{
+  for (int d = lanes / 2; d; d /= 2)
+    x += __shfl_xor_sync (ALL, x, d);
+  return x;
+}
+
+static __device__ __forceinline__ float
+max_lanes (float x)
+{
+  for (int d = WARP / 2; d; d /= 2)
+    x = fmaxf (x, __shfl_xor_sync (ALL, x, d));
+  return x;
+}
+
+static __device__ __forceinline__ float
+sigmoid (float x)
+{
+  return 1 / (1 + expf (-x));
+}
+
+static __device__ __forceinline__ float
+act (VigAct a, float x)
+{
+  switch (a) {
+    case VIG_ACT_SILU: return x * sigmoid (x);
+    case VIG_ACT_GELU: return 0.5f * x * erfcf (-x * 0.70710678118654752f);
+    default: return x;
+  }
+}
+
+/* ---- host side: choosing a kernel ----------------------------------------------------------------------------------- */
+
+/* Calls f with an element of the type. */
+template <typename F>
+static void
+with_type (VigType type, F f)
+{
+  switch (type) {
+    case VIG_TYPE_BF16: f (vig_bf16 ()); break;
+    case VIG_TYPE_F16: f (vig_half ()); break;
+    default: f (float ()); break;
+  }
+}
+
+/* Whether groups of four from there lie on boundaries of 16 bytes (8 of a small type). */
+static bool
+wide_at (const void *p, VigType type = VIG_TYPE_F32)
+{
+  return (uintptr_t) p % (type == VIG_TYPE_F32 ? 16 : 8) == 0;
+}
+
+static unsigned
+blocks (size_t n, size_t per_block)
+{
+  return (unsigned) ((n + per_block - 1) / per_block);
+}
+
+/* The grid for the elements of an item, four to a thread, and the batch; kernels go on where the grid ends. */
+static dim3
+item_grid (size_t elements, int batch)
+{
+  return dim3 (blocks (elements, 4 * THREADS), batch < 65535 ? batch : 65535);
+}
+
+/* ---- im2col ------------------------------------------------------------------------------------------------------------ */
+
+/* Element i of an item's cols: where it is in x, or -1 in the padding. */
+static __device__ __forceinline__ int
+source_of (const VigIm2col &a, unsigned i)
+{
+  unsigned c = i % a.c, tap = i / a.c;
+  unsigned kx = tap % a.kernel, ky = tap / a.kernel % a.kernel;
+  unsigned position = tap / (a.kernel * a.kernel);
+  int x = (int) (position % a.out_w * a.stride + kx) - a.pad, y = (int) (position / a.out_w * a.stride + ky) - a.pad;
+  if (x < 0 || x >= a.w || y < 0 || y >= a.h)
+    return -1;
+  return a.planar ? ((int) c * a.h + y) * a.w + x : (y * a.w + x) * a.c + (int) c;
+}
+
+/* pixels: four elements of cols are four channels of one pixel. */
+template <typename T, bool pixels, bool wide>
+static __global__ void
+__launch_bounds__ (THREADS) im2col (VigIm2col a)
+{
+  unsigned item = (unsigned) a.out_h * a.out_w * a.kernel * a.kernel * a.c, i = 4 * (blockIdx.x * THREADS + threadIdx.x);
+  if (i >= item)
+    return;
+  int left = (int) (item - i), at[4];
+  at[0] = source_of (a, i);
+  for (int j = 1; j < 4; j++)
+    at[j] = !pixels && j < left ? source_of (a, i + j) : -1;
+  for (unsigned b = blockIdx.y; b < (unsigned) a.batch; b += gridDim.y) {
+    const float *x = a.x + (size_t) b * a.h * a.w * a.c;
+    float4 v;
+    if (pixels)
+      v = at[0] < 0 ? make_float4 (0, 0, 0, 0) : vig_load4 (x + at[0]);
+    else
+      v = make_float4 (at[0] < 0 ? 0 : x[at[0]], at[1] < 0 ? 0 : x[at[1]], at[2] < 0 ? 0 : x[at[2]],
+          at[3] < 0 ? 0 : x[at[3]]);
+    store4<wide> (static_cast<T *> (a.cols) + (size_t) b * item + i, left, v);
+  }
+}
+
+static void
+vig_im2col_cuda (void *ctx, const VigIm2col *a)
+{
+  VigCuda *cuda = static_cast<VigCuda *> (ctx);
+  size_t item = (size_t) a->out_h * a->out_w * a->kernel * a->kernel * a->c;
+  assert (item <= INT32_MAX && (size_t) a->h * a->w * a->c <= INT32_MAX);
+  with_type (a->type, [&] (auto element) {
+    typedef decltype (element) T;
+    bool wide = item % 4 == 0 && wide_at (a->cols, a->type), pixels = wide && !a->planar && a->c % 4 == 0 && wide_at (a->x);
+    auto kernel = pixels ? im2col<T, true, true> : wide ? im2col<T, false, true> : im2col<T, false, false>;
+    vig_cuda_ok (cuda, VIG_LAUNCH (kernel, item_grid (item, a->batch), THREADS, 0, cuda->stream, *a), "launching im2col");
+  });
+}
+
+/* ---- norms ------------------------------------------------------------------------------------------------------------- */
+
+template <typename T, bool layer, bool wide>
+static __global__ void
+__launch_bounds__ (THREADS) norm (VigNorm a)
+{
+  int row = (int) (blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP), first = (int) (threadIdx.x % WARP) * 4, c = a.c;
+  if (row >= a.rows)
+    return;
+  const float *x = a.x + (size_t) row * c;
+  T *y = static_cast<T *> (a.y) + (size_t) row * c;
+  float mean = 0, squares = 0;
+  if (layer) {
+    const float4 one = make_float4 (1, 1, 1, 1);
+    for (int i = first; i < c; i += 4 * WARP)
+      mean = dot4 (load4<wide> (x + i, c - i), one, mean);
+    mean = sum_lanes (mean) / (float) c;
+  }
+  for (int i = first; i < c; i += 4 * WARP) {
+    float4 v = map4 (load4<wide> (x + i, c - i, mean), [=] (float f) { return f - mean; });
+    squares = dot4 (v, v, squares);
+  }
+  float scale = 1 / sqrtf (sum_lanes (squares) / (float) c + a.eps);
+  for (int i = first; i < c; i += 4 * WARP) {
+    float4 v = map4 (load4<wide> (x + i, c - i), [=] (float f) { return (f - mean) * scale; });
+    float4 bias = layer ? load4<wide> (a.bias + i, c - i) : make_float4 (0, 0, 0, 0);
+    v = fma4 (v, load4<wide> (a.weight + i, c - i), bias);
+    store4<wide> (y + i, c - i, map4 (v, [=] (float f) { return act (a.act, f); }));
+  }
+}
+
+template <bool layer>
+static void
+run_norm (VigCuda *cuda, const VigNorm *a)
+{
+  with_type (a->type, [&] (auto element) {
+    typedef decltype (element) T;
+    bool wide = a->c % 4 == 0 && wide_at (a->x) && wide_at (a->weight) && (!layer || wide_at (a->bias)) &&
+                wide_at (a->y, a->type);
+    auto kernel = wide ? norm<T, layer, true> : norm<T, layer, false>;
+    vig_cuda_ok (cuda, VIG_LAUNCH (kernel, blocks (a->rows, THREADS / WARP), THREADS, 0, cuda->stream, *a), "launching %s",
+        layer ? "layernorm" : "rmsnorm");
+  });
+}
+
+static void
+vig_rmsnorm_cuda (void *ctx, const VigNorm *a)
+{
+  run_norm<false> (static_cast<VigCuda *> (ctx), a);
+}
+
+static void
+vig_layernorm_cuda (void *ctx, const VigNorm *a)
+{
+  run_norm<true> (static_cast<VigCuda *> (ctx), a);
+}
+
+/* ---- add_pos ------------------------------------------------------------------------------------------------------------ */
+
+template <bool wide>
+static __global__ void
+__launch_bounds__ (THREADS) add_pos (VigAddPos a)
+{
+  unsigned item = (unsigned) a.tokens * a.c, i = 4 * (blockIdx.x * THREADS + threadIdx.x);
+  if (i >= item)
+    return;
+  int left = (int) (item - i);
+  float4 pos = load4<wide> (a.pos + i, left);
+  for (unsigned b = blockIdx.y; b < (unsigned) a.batch; b += gridDim.y) {
+    float *x = a.x + (size_t) b * item + i;
+    float4 v = load4<wide> (x, left);
+    store4<wide> (x, left, make_float4 (v.x + pos.x, v.y + pos.y, v.z + pos.z, v.w + pos.w));
+  }
+}
+
+static void
+vig_add_pos_cuda (void *ctx, const VigAddPos *a)
+{
+  VigCuda *cuda = static_cast<VigCuda *> (ctx);
+  size_t item = (size_t) a->tokens * a->c;
+  assert (item <= INT32_MAX);
+  auto kernel = item % 4 == 0 && wide_at (a->x) && wide_at (a->pos) ? add_pos<true> : add_pos<false>;
+  vig_cuda_ok (cuda, VIG_LAUNCH (kernel, item_grid (item, a->batch), THREADS, 0, cuda->stream, *a), "launching add_pos");
+}
+
+/* ---- dwconv3x3 ---------------------------------------------------------------------------------------------------------- */
+
+enum { DW_THREADS = 128, DW_STRIP = 4 };
+
+template <typename T, bool wide>
+static __global__ void
+__launch_bounds__ (DW_THREADS) dwconv3x3 (VigDwconv a)
+{
+  unsigned quads = (unsigned) (a.c + 3) / 4, strips = (unsigned) (a.w + DW_STRIP - 1) / DW_STRIP;
+  unsigned i = blockIdx.x * DW_THREADS + threadIdx.x;
+  if (i >= quads * strips * a.h)
+    return;
+  int ch = (int) (i % quads) * 4, x0 = (int) (i / quads % strips) * DW_STRIP, y = (int) (i / quads / strips);
+  int left = a.c - ch;
+  const float4 zero = make_float4 (0, 0, 0, 0);
+  for (unsigned b = blockIdx.y; b < (unsigned) a.batch; b += gridDim.y) {
+    float4 sum[DW_STRIP] = { zero, zero, zero, zero };
+#pragma unroll
+    for (int ky = 0; ky < 3; ky++) {
+      int sy = y + ky - 1;
+      if (sy < 0 || sy >= a.h)
+        continue;
+      const float *row = a.x + ((size_t) b * a.h + sy) * a.w * a.c + ch;
+      float4 pixel[DW_STRIP + 2];
+#pragma unroll
+      for (int j = 0; j < DW_STRIP + 2; j++) {
+        int sx = x0 + j - 1;
+        pixel[j] = sx >= 0 && sx < a.w ? load4<wide> (row + (size_t) sx * a.c, left) : zero;
+      }
+#pragma unroll
+      for (int kx = 0; kx < 3; kx++) {
+        float4 weight = load4<wide> (a.weight + (ky * 3 + kx) * a.c + ch, left);
+#pragma unroll
+        for (int j = 0; j < DW_STRIP; j++)
+          sum[j] = fma4 (weight, pixel[j + kx], sum[j]);
+      }
+    }
+    T *out = static_cast<T *> (a.y) + (((size_t) b * a.h + y) * a.w + x0) * a.c + ch;
+#pragma unroll
+    for (int j = 0; j < DW_STRIP; j++)
+      if (x0 + j < a.w)
+        store4<wide> (out + (size_t) j * a.c, left, map4 (sum[j], [=] (float f) { return act (a.act, f); }));
+  }
+}
+
+static void
+vig_dwconv3x3_cuda (void *ctx, const VigDwconv *a)
+{
+  VigCuda *cuda = static_cast<VigCuda *> (ctx);
+  size_t item = (size_t) a->h * ((a->w + DW_STRIP - 1) / DW_STRIP) * ((a->c + 3) / 4);
+  assert (item <= INT32_MAX);
+  with_type (a->type, [&] (auto element) {
+    typedef decltype (element) T;
+    bool wide = a->c % 4 == 0 && wide_at (a->x) && wide_at (a->weight) && wide_at (a->y, a->type);
+    auto kernel = wide ? dwconv3x3<T, true> : dwconv3x3<T, false>;
+    vig_cuda_ok (cuda, VIG_LAUNCH (kernel, dim3 (blocks (item, DW_THREADS), a->batch < 65535 ? a->batch : 65535),
+        DW_THREADS, 0, cuda->stream, *a), "launching dwconv3x3");
+  });
+}
+
+/* ---- log_decay ---------------------------------------------------------------------------------------------------------- */
+
+enum { LD_THREADS = 128, LD_ROWS = 8 };
+
+template <bool wide>
+static __global__ void
+__launch_bounds__ (LD_THREADS) log_decay (VigLogDecay a)
+{
+  int c = (int) (blockIdx.y * blockDim.x + threadIdx.x), row = (int) blockIdx.x * LD_ROWS;
+  if (c >= a.c)
+    return;
+  const float *weight = a.weight + (size_t) c * a.rank, *low = a.low + (ptrdiff_t) row * a.low_row;
+  int rows = min (a.rows - row, (int) LD_ROWS);
+  float z[LD_ROWS], bias = a.bias[c];
+#pragma unroll
+  for (int r = 0; r < LD_ROWS; r++)
+    z[r] = bias;
+  for (int i = 0; i < a.rank; i += 4) {
+    float4 w = load4<wide> (weight + i, a.rank - i);
+#pragma unroll
+    for (int r = 0; r < LD_ROWS; r++)
+      if (r < rows)
+        z[r] = dot4 (load4<wide> (low + r * a.low_row + i, a.rank - i), w, z[r]);
+  }
+#pragma unroll
+  for (int r = 0; r < LD_ROWS; r++)
+    if (r < rows) /* log sigmoid z without overflow on either side */
+      a.gk[(size_t) (row + r) * a.c + c] = (fminf (z[r], 0) - log1pf (expf (-fabsf (z[r])))) * 0.0625f;
+}
+
+static void
+vig_log_decay_cuda (void *ctx, const VigLogDecay *a)
+{
+  VigCuda *cuda = static_cast<VigCuda *> (ctx);
+  int threads = a->c < LD_THREADS ? (a->c + WARP - 1) / WARP * WARP : (int) LD_THREADS;
+  bool wide = a->rank % 4 == 0 && a->low_row % 4 == 0 && wide_at (a->low) && wide_at (a->weight);
+  auto kernel = wide ? log_decay<true> : log_decay<false>;
+  vig_cuda_ok (cuda, VIG_LAUNCH (kernel, dim3 (blocks (a->rows, LD_ROWS), blocks (a->c, threads)), threads, 0, cuda->stream,
+      *a), "launching log_decay");
+}
+
+/* ---- gate_mix ----------------------------------------------------------------------------------------------------------- */
+
+template <typename T, bool wide>
+static __global__ void
+__launch_bounds__ (THREADS) gate_mix (VigGateMix a, int lanes)
+{
+  unsigned group = (blockIdx.x * THREADS + threadIdx.x) / lanes, groups = (unsigned) a.rows * a.heads;
+  int first = (int) (threadIdx.x % lanes) * 4, dv = a.dv;
+  bool there = group < groups; /* the other groups of the last warp only take part in its shuffles */
+  unsigned row = there ? group / a.heads : 0, head = there ? group % a.heads : 0;
+  size_t at = ((size_t) row * a.heads + head) * dv;
+  const float *o = a.o + at, *gate = a.gate + row * a.gate_row + head * dv;
+  const T *l = static_cast<const T *> (a.l) + at;
+  float o2 = 0, l2 = 0;
+  for (int i = first; i < dv; i += 4 * lanes) {
+    float4 vo = load4<wide> (o + i, dv - i), vl = load4<wide> (l + i, dv - i);
+    o2 = dot4 (vo, vo, o2);
+    l2 = dot4 (vl, vl, l2);
+  }
+  float rms_o = 1 / sqrtf (sum_lanes (o2, lanes) / (float) dv + a.eps);
+  float rms_l = 1 / sqrtf (sum_lanes (l2, lanes) / (float) dv + a.eps);
+  if (!there)
+    return;
+  for (int i = first; i < dv; i += 4 * lanes) {
+    float4 vg = map4 (load4<wide> (gate + i, dv - i), sigmoid);
+    float4 vo = map4 (load4<wide> (o + i, dv - i), [=] (float f) { return f * rms_o; });
+    float4 vl = map4 (load4<wide> (l + i, dv - i), [=] (float f) { return f * rms_l; });
+    float4 wo = load4<wide> (a.g_norm + i, dv - i), wl = load4<wide> (a.l_norm + i, dv - i);
+    float4 m = make_float4 (fmaf (vg.x, vo.x * wo.x, (1 - vg.x) * (vl.x * wl.x)),
+        fmaf (vg.y, vo.y * wo.y, (1 - vg.y) * (vl.y * wl.y)), fmaf (vg.z, vo.z * wo.z, (1 - vg.z) * (vl.z * wl.z)),
+        fmaf (vg.w, vo.w * wo.w, (1 - vg.w) * (vl.w * wl.w)));
+    store4<wide> (static_cast<T *> (a.m) + at + i, dv - i, map4 (m, [=] (float f) { return act (a.act, f); }));
+  }
+}
+
+static void
+vig_gate_mix_cuda (void *ctx, const VigGateMix *a)
+{
+  VigCuda *cuda = static_cast<VigCuda *> (ctx);
+  int lanes = a->dv <= 32 ? 8 : a->dv <= 64 ? 16 : 32;
+  with_type (a->type, [&] (auto element) {
+    typedef decltype (element) T;
+    bool wide = a->dv % 4 == 0 && a->gate_row % 4 == 0 && wide_at (a->gate) && wide_at (a->o) && wide_at (a->l, a->type) &&
+                wide_at (a->g_norm) && wide_at (a->l_norm) && wide_at (a->m, a->type);
+    auto kernel = wide ? gate_mix<T, true> : gate_mix<T, false>;
+    vig_cuda_ok (cuda, VIG_LAUNCH (kernel, blocks ((size_t) a->rows * a->heads, THREADS / lanes), THREADS, 0, cuda->stream,
+        *a, lanes), "launching gate_mix");
+  });
+}
+
+/* ---- swiglu ------------------------------------------------------------------------------------------------------------- */
+
+template <typename T, bool wide>
+static __global__ void
+__launch_bounds__ (THREADS) swiglu (VigSwiglu a)
+{
+  unsigned row = blockIdx.x * blockDim.y + threadIdx.y;
+  if (row >= (unsigned) a.rows)
+    return;
+  const float *gate = a.u + (size_t) row * 2 * a.width, *up = gate + a.width;
+  T *y = static_cast<T *> (a.y) + (size_t) row * a.width;
+  for (int i = (int) threadIdx.x * 4, left; (left = a.width - i) > 0; i += (int) blockDim.x * 4) {
+    float4 g = load4<wide> (gate + i, left), u = load4<wide> (up + i, left);
+    g = map4 (g, [] (float f) { return f * sigmoid (f); });
+    store4<wide> (y + i, left, make_float4 (g.x * u.x, g.y * u.y, g.z * u.z, g.w * u.w));
+  }
+}
+
+static void
+vig_swiglu_cuda (void *ctx, const VigSwiglu *a)
+{
+  VigCuda *cuda = static_cast<VigCuda *> (ctx);
+  unsigned across = blocks (blocks (a->width, 4), WARP) * WARP;
+  dim3 block (across < THREADS ? across : THREADS);
+  block.y = THREADS / block.x;
+  with_type (a->type, [&] (auto element) {
+    typedef decltype (element) T;
+    bool wide = a->width % 4 == 0 && wide_at (a->u) && wide_at (a->y, a->type);
+    auto kernel = wide ? swiglu<T, true> : swiglu<T, false>;
+    vig_cuda_ok (cuda, VIG_LAUNCH (kernel, blocks (a->rows, block.y), block, 0, cuda->stream, *a), "launching swiglu");
+  });
+}
+
+/* ---- pool_mean ---------------------------------------------------------------------------------------------------------- */
+
+static __global__ void
+__launch_bounds__ (WARP * WARP) pool_mean (VigPoolMean a)
+{
+  float *sums = vig_shared<float> (); /* [32 parts][32 channels] */
+  int c = (int) (blockIdx.x * WARP + threadIdx.x), part = (int) threadIdx.y;
+  for (unsigned b = blockIdx.y; b < (unsigned) a.batch; b += gridDim.y) {
+    const float *x = a.x + (size_t) b * a.tokens * a.c + c;
+    float sum = 0;
+    if (c < a.c) {
+#pragma unroll 4
+      for (int t = part; t < a.tokens; t += WARP)
+        sum += x[(size_t) t * a.c];
+    }
+    sums[part * WARP + threadIdx.x] = sum;
+    __syncthreads ();
+    for (int n = WARP / 2; n; n /= 2) {
+      if (part < n)
+        sums[part * WARP + threadIdx.x] += sums[(part + n) * WARP + threadIdx.x];
+      __syncthreads ();
+    }
+    if (part == 0 && c < a.c)
+      a.y[(size_t) b * a.c + c] = sums[threadIdx.x] / (float) a.tokens;
+    __syncthreads ();
+  }
+}
+
+static void
+vig_pool_mean_cuda (void *ctx, const VigPoolMean *a)
+{
+  VigCuda *cuda = static_cast<VigCuda *> (ctx);
+  vig_cuda_ok (cuda, VIG_LAUNCH (pool_mean, dim3 (blocks (a->c, WARP), a->batch < 65535 ? a->batch : 65535),
+      dim3 (WARP, WARP), WARP * WARP * sizeof (float), cuda->stream, *a), "launching pool_mean");
+}
+
+/* ---- softmax ------------------------------------------------------------------------------------------------------------ */
+
+template <bool wide>
+static __global__ void
+__launch_bounds__ (THREADS) softmax (VigSoftmax a)
+{
+  int row = (int) (blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP), first = (int) (threadIdx.x % WARP) * 4, c = a.c;
+  if (row >= a.rows)
+    return;
+  const float *x = a.x + (size_t) row * c;
+  float top = -INFINITY, sum = 0;
+  for (int i = first; i < c; i += 4 * WARP) {
+    float4 v = load4<wide> (x + i, c - i, -INFINITY);
+    top = fmaxf (top, fmaxf (fmaxf (v.x, v.y), fmaxf (v.z, v.w)));
+  }
+  top = max_lanes (top);
+  for (int i = first; i < c; i += 4 * WARP) {
+    float4 e = map4 (load4<wide> (x + i, c - i, -INFINITY), [=] (float f) { return expf (f - top); });
+    sum += (e.x + e.y) + (e.z + e.w);
+  }
+  sum = sum_lanes (sum);
+  for (int i = first; i < c; i += 4 * WARP)
+    store4<wide> (a.y + (size_t) row * c + i, c - i,
+        map4 (load4<wide> (x + i, c - i), [=] (float f) { return expf (f - top) / sum; }));
+}
+
+static void
+vig_softmax_cuda (void *ctx, const VigSoftmax *a)
+{
+  VigCuda *cuda = static_cast<VigCuda *> (ctx);
+  auto kernel = a->c % 4 == 0 && wide_at (a->x) && wide_at (a->y) ? softmax<true> : softmax<false>;
+  vig_cuda_ok (cuda, VIG_LAUNCH (kernel, blocks (a->rows, THREADS / WARP), THREADS, 0, cuda->stream, *a),
+      "launching softmax");
+}
+
+/* ---- the table ---------------------------------------------------------------------------------------------------------- */
+
+void
+vig_cuda_use_ops (VigKernels *k)
+{
+  k->im2col = vig_im2col_cuda;
+  k->rmsnorm = vig_rmsnorm_cuda;
+  k->layernorm = vig_layernorm_cuda;
+  k->add_pos = vig_add_pos_cuda;
+  k->dwconv3x3 = vig_dwconv3x3_cuda;
+  k->log_decay = vig_log_decay_cuda;
+  k->gate_mix = vig_gate_mix_cuda;
+  k->swiglu = vig_swiglu_cuda;
+  k->pool_mean = vig_pool_mean_cuda;
+  k->softmax = vig_softmax_cuda;
+}

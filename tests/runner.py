@@ -33,7 +33,7 @@ SANITIZER_ENV = {
     "G_SLICE": "always-malloc",
 }
 # Folders of tests/ that must have run at least one point somewhere.
-SUITES = ["kernels", "engine", "golden", "elements", "pipelines", "fuzz"]
+SUITES = ["kernels", "cuda", "engine", "golden", "elements", "pipelines", "fuzz"]
 
 
 class Totals:

@@ -2,12 +2,12 @@
 /*
  * Holds every operator of every backend against the reference (check.h says how), or times them.
  *
- *   check-kernels [--kernel NAME] [--variant NAME] [--seed N] [--bench [--threads N]] [GLib test options]
+ *   check-kernels [--kernel NAME] [--variant NAME]… [--seed N] [--bench [--threads N]] [GLib test options]
  *
  * For each variant that this machine can run, and each operator:
  *   reference  fixed and random shapes; within the tolerance of the operator's row; nothing written beside the outputs
  *   batch      an item alone, first, and among 3 and 8 gives the same bits
- *   threads    so do 1, 2 and 3 threads
+ *   threads    so do 1, 2 and 3 threads, and on the emulated GPU three orders of its threads
  * and for each variant: every number of f16 is read as it is, and rounding is to nearest even on both sides of each.
  */
 #include <math.h>
@@ -18,38 +18,57 @@
 #include "check.h"
 #include "ref/ref.h"
 
-static char *only_kernel, *only_variant;
+static char *only_kernel, **only_variants;
 static gint seed = 1, bench_threads;
 static gboolean bench;
 
 static const GOptionEntry options[] = {
   { "kernel", 0, 0, G_OPTION_ARG_STRING, &only_kernel, "Only this operator", "NAME" },
-  { "variant", 0, 0, G_OPTION_ARG_STRING, &only_variant, "Only this variant: avx2, avx512, …", "NAME" },
+  { "variant", 0, 0, G_OPTION_ARG_STRING_ARRAY, &only_variants, "Only this variant (and others so named): avx2, …, cuda",
+      "NAME" },
   { "seed", 0, 0, G_OPTION_ARG_INT, &seed, "Of the random shapes and values (1)", "N" },
   { "bench", 0, 0, G_OPTION_ARG_NONE, &bench, "Time instead of test", NULL },
   { "threads", 0, 0, G_OPTION_ARG_INT, &bench_threads, "Threads to time (0: all)", "N" },
   G_OPTION_ENTRY_NULL,
 };
 
-/* ---- the variants: the CPU backend with one more instruction set at a time ---- */
+/* ---- the variants: the CPU backend with one more instruction set at a time; CUDA on the emulator ---- */
+
+VigKernels *vig_kernels_cuda_open (int device, const char **why);
+bool vig_emu_set_order (const char *order);
 
 typedef struct {
   const char *name;
-  unsigned mask;
+  unsigned mask; /* 0: cuda */
 } Variant;
 
 static const Variant variants[] = {
   { "avx2", VIG_CPU_AVX2 },
   { "avx512", VIG_CPU_AVX2 | VIG_CPU_AVX512 },
   { "bf16", VIG_CPU_AVX2 | VIG_CPU_AVX512 | VIG_CPU_BF16 },
+  { "cuda", 0 },
 };
-/* one row for each bit of the mask */
-G_STATIC_ASSERT ((1 << G_N_ELEMENTS (variants)) - 1 == VIG_CPU_ALL);
+/* one row for each bit of the mask, and CUDA */
+G_STATIC_ASSERT ((1 << (G_N_ELEMENTS (variants) - 1)) - 1 == VIG_CPU_ALL);
+
+static VigKernels *
+cuda_open (int threads)
+{
+  static const char *const orders[] = { "shuffle:1", "forward", "reverse", "shuffle:2" };
+  const char *why;
+  g_assert_true (vig_emu_set_order (orders[threads % G_N_ELEMENTS (orders)]));
+  VigKernels *k = vig_kernels_cuda_open (0, &why);
+  if (!k)
+    g_error ("the emulated GPU: %s", why);
+  return k;
+}
 
 /* NULL if this machine lacks the variant: then the backend is the same as with the mask of the variant before. */
 static VigKernels *
 variant_open (const Variant *v, int threads)
 {
+  if (v->mask == 0)
+    return cuda_open (threads);
   VigKernels *k = vig_kernels_cpu_open (threads, v->mask);
   VigKernels *less = vig_kernels_cpu_open (threads, v->mask >> 1);
   g_assert_nonnull (k);
@@ -60,6 +79,12 @@ variant_open (const Variant *v, int threads)
     return k;
   k->close (k);
   return NULL;
+}
+
+static gboolean
+wanted (const Variant *v)
+{
+  return !only_variants || g_strv_contains ((const char *const *) only_variants, v->name);
 }
 
 /* ---- cases: values in, bytes out ---- */
@@ -233,6 +258,16 @@ typedef struct {
   const CheckOp *op;
 } Row;
 
+/* An emulated GPU would take minutes, and finds nothing there that it does not find in less. */
+static gboolean
+too_large (const Row *row, const CheckCase *c)
+{
+  size_t elements = 0;
+  for (int i = 0; i < c->n_tensors; i++)
+    elements += bytes_of (&c->t[i], c->batch) / vig_type_size (c->t[i].type);
+  return row->variant->mask == 0 && elements > 1000 * 1000;
+}
+
 /* Calls f for the fixed shapes of an op and some random ones. */
 static void
 each_case (const Row *row, int n_random, int batch, void (*f) (const Row *row, const CheckCase *c, void *const values[]))
@@ -245,6 +280,8 @@ each_case (const Row *row, int n_random, int batch, void (*f) (const Row *row, c
     else
       row->op->draw (d, random);
     CheckCase c = case_new (row->op, d, batch);
+    if (too_large (row, &c))
+      continue;
     void *values[CHECK_TENSORS];
     case_values (&c, random, values);
     f (row, &c, values);
@@ -460,7 +497,8 @@ test_table (void)
   static const size_t around[] = { SLOT (close), SLOT (alloc), SLOT (free), SLOT (upload), SLOT (download),
     SLOT (finish), SLOT (matmul_create), SLOT (matmul_destroy), SLOT (matmul_bytes), SLOT (preprocess_create),
     SLOT (preprocess_run), SLOT (preprocess_destroy) };
-  VigKernels *backends[] = { vig_kernels_ref_open (), vig_kernels_cpu_open (1, 0), vig_kernels_cpu_open (1, VIG_CPU_ALL) };
+  VigKernels *backends[] = { vig_kernels_ref_open (), vig_kernels_cpu_open (1, 0), vig_kernels_cpu_open (1, VIG_CPU_ALL),
+    cuda_open (1) };
 
   for (size_t slot = SLOT (close); slot < sizeof (VigKernels); slot += sizeof (void (*) (void))) {
     gboolean known = FALSE;
@@ -604,7 +642,7 @@ main (int argc, char **argv)
 
   if (bench) {
     for (guint v = 0; v < G_N_ELEMENTS (variants); v++)
-      if (!only_variant || g_str_equal (only_variant, variants[v].name))
+      if (wanted (&variants[v]))
         bench_variant (&variants[v]);
     return 0;
   }
@@ -619,12 +657,13 @@ main (int argc, char **argv)
   g_test_add_func ("/kernels/f16", test_f16);
   Row *rows = g_new (Row, G_N_ELEMENTS (variants) * (check_n_ops + 1)), *row = rows;
   for (guint v = 0; v < G_N_ELEMENTS (variants); v++) {
+    if (!wanted (&variants[v]))
+      continue;
     g_autofree char *f16 = g_strdup_printf ("/kernels/%s/f16", variants[v].name);
     *row = (Row) { &variants[v], NULL };
     g_test_add_data_func (f16, row++, test_f16_variant);
     for (int i = 0; i < check_n_ops; i++) {
-      if ((only_kernel && !g_str_equal (only_kernel, check_ops[i].name)) ||
-          (only_variant && !g_str_equal (only_variant, variants[v].name)))
+      if (only_kernel && !g_str_equal (only_kernel, check_ops[i].name))
         continue;
       *row = (Row) { &variants[v], &check_ops[i] };
       for (guint t = 0; t < G_N_ELEMENTS (tests); t++) {

@@ -5,8 +5,9 @@
  *   check-preprocess [--bench] [GLib test options; --seed of GLib's form repeats a run]
  *
  * Random pictures in every layout of components, with strides of either sign, crops, orientations, scales up and down
- * and windows; in a batch of three, on 1, 2 and 3 threads. Planes are allocated to the byte (the sanitizer build sees
- * a read past them), results have guard bands.
+ * and windows; in a batch of three, on 1, 2 and 3 threads, or in three orders of the emulated GPU's threads. Planes are
+ * allocated to the byte (the sanitizer build sees a read past them) and filled anew between run and finish: run is done
+ * with them. Results have guard bands.
  */
 #include <glib.h>
 #include <stdio.h>
@@ -14,7 +15,45 @@
 
 #include "kernels.h"
 
+VigKernels *vig_kernels_cuda_open (int device, const char **why);
+bool vig_emu_set_order (const char *order);
+
 enum { BATCH = 3, GUARD = 64 };
+
+/* ---- backends ------------------------------------------------------------------------------------------------- */
+
+static VigKernels *
+avx2_open (int threads)
+{
+  return vig_kernels_cpu_open (threads, VIG_CPU_AVX2);
+}
+
+static VigKernels *
+best_open (int threads)
+{
+  return vig_kernels_cpu_open (threads, VIG_CPU_ALL);
+}
+
+static VigKernels *
+cuda_open (int threads)
+{
+  static const char *const orders[] = { "shuffle:1", "forward", "reverse" };
+  const char *why;
+  g_assert_true (vig_emu_set_order (orders[threads % G_N_ELEMENTS (orders)]));
+  VigKernels *k = vig_kernels_cuda_open (0, &why);
+  if (!k)
+    g_error ("the emulated GPU: %s", why);
+  return k;
+}
+
+typedef struct {
+  const char *name;
+  VigKernels *(*open) (int threads);
+} Backend;
+
+static const Backend backends[] = {
+  { "avx2", avx2_open }, { "best", best_open }, { "cuda", cuda_open },
+};
 
 /* ---- pictures ------------------------------------------------------------------------------------------------- */
 
@@ -129,6 +168,11 @@ draw_desc (VigPreprocessDesc *d, const Layout *layout, GRand *random)
   memset (d, 0, sizeof *d);
   d->width = draw_side (random);
   d->height = draw_side (random);
+  switch (g_rand_int_range (random, 0, 12)) { /* a strip, of which few outputs need much */
+    case 0: d->width = g_rand_int_range (random, 600, 3000), d->height = 1 + d->height % 16; break;
+    case 1: d->height = g_rand_int_range (random, 600, 3000), d->width = 1 + d->width % 16; break;
+    default: break;
+  }
   d->kind = layout->kind;
   memcpy (d->component, layout->component, sizeof d->component);
   d->sub_x = layout->sub_x < 0 ? g_rand_boolean (random) : layout->sub_x;
@@ -147,19 +191,37 @@ draw_desc (VigPreprocessDesc *d, const Layout *layout, GRand *random)
 
 /* ---- check ---------------------------------------------------------------------------------------------------- */
 
-static float *
-run (VigKernels *k, const VigPreprocessDesc *d, const VigPlanes *frames, int n)
+/* Every byte of the pictures to its opposite, and with a second call back. */
+static void
+invert (const VigPreprocessDesc *d, const VigPlanes *frames)
 {
-  size_t size = (size_t) n * 3 * d->out_width * d->out_height + 2 * GUARD;
+  for (int i = 0; i < BATCH * 4; i++) {
+    const VigPlanes *f = &frames[i / 4];
+    int rows = 0;
+    size_t bytes = plane_size (d, i % 4, &rows);
+    for (int y = 0; bytes && y < rows; y++)
+      for (size_t x = 0; x < bytes; x++)
+        ((guint8 *) f->plane[i % 4] + y * f->stride[i % 4])[x] ^= 0xff;
+  }
+}
+
+/* The pictures one by one, then all at once: [2, BATCH, 3, h, w], which must be twice the same. */
+static float *
+run (VigKernels *k, const VigPreprocessDesc *d, const VigPlanes *frames)
+{
+  size_t item = (size_t) 3 * d->out_width * d->out_height, size = 2 * BATCH * item + 2 * GUARD;
   float *host = g_new (float, size), *memory = k->alloc (k->ctx, size * sizeof (float));
   VigPreprocess *p = k->preprocess_create (k->ctx, d);
 
   g_assert_nonnull (p);
   memset (host, 0xff, size * sizeof (float)); /* NaN */
   k->upload (k->ctx, memory, host, size * sizeof (float));
-  k->preprocess_run (k->ctx, p, frames, n, memory + GUARD);
-  k->preprocess_run (k->ctx, p, frames, n, memory + GUARD); /* the second run finds what the first left behind */
+  for (int i = 0; i < BATCH; i++)
+    k->preprocess_run (k->ctx, p, &frames[i], 1, memory + GUARD + i * item);
+  k->preprocess_run (k->ctx, p, frames, BATCH, memory + GUARD + BATCH * item);
+  invert (d, frames);
   g_assert_null (k->finish (k->ctx));
+  invert (d, frames);
   k->download (k->ctx, host, memory, size * sizeof (float));
   k->preprocess_destroy (k->ctx, p);
   k->free (k->ctx, memory);
@@ -170,7 +232,7 @@ static void
 compare (const VigPreprocessDesc *d, const char *layout, const char *name, int threads, const float *got,
     const float *want)
 {
-  size_t size = (size_t) BATCH * 3 * d->out_width * d->out_height + 2 * GUARD, i = 0;
+  size_t size = (size_t) 2 * BATCH * 3 * d->out_width * d->out_height + 2 * GUARD, i = 0;
 
   if (memcmp (got, want, size * sizeof *got) == 0)
     return;
@@ -185,13 +247,13 @@ compare (const VigPreprocessDesc *d, const char *layout, const char *name, int t
 }
 
 static void
-check (const Layout *layout, unsigned mask)
+check (const Layout *layout, const Backend *backend)
 {
   GRand *random = g_rand_new_with_seed ((guint32) g_test_rand_int ());
   VigKernels *ref = vig_kernels_ref_open (), *k[3];
 
   for (int t = 0; t < 3; t++)
-    k[t] = vig_kernels_cpu_open (t + 1, mask);
+    k[t] = backend->open (t + 1);
   for (int trial = 0; trial < 60 && !g_test_failed (); trial++) {
     VigPreprocessDesc d;
     VigPlanes frames[BATCH];
@@ -200,13 +262,11 @@ check (const Layout *layout, unsigned mask)
     draw_desc (&d, layout, random);
     for (int i = 0; i < BATCH; i++)
       planes_new (&d, &frames[i], memory[i], random);
-    g_autofree float *want = run (ref, &d, frames, BATCH);
-    g_autofree float *alone = run (ref, &d, &frames[BATCH - 1], 1);
-    g_assert_cmpmem (alone + GUARD, 3 * sizeof *alone * d.out_width * d.out_height,
-        want + GUARD + (BATCH - 1) * (size_t) 3 * d.out_width * d.out_height,
-        3 * sizeof *alone * d.out_width * d.out_height);
+    size_t batch = (size_t) BATCH * 3 * d.out_width * d.out_height;
+    g_autofree float *want = run (ref, &d, frames);
+    g_assert_cmpmem (want + GUARD, batch * sizeof *want, want + GUARD + batch, batch * sizeof *want);
     for (int t = 0; t < 3; t++) {
-      g_autofree float *got = run (k[t], &d, frames, BATCH);
+      g_autofree float *got = run (k[t], &d, frames);
       compare (&d, layout->name, k[t]->name, t + 1, got, want);
     }
     for (int i = 0; i < BATCH * 4; i++)
@@ -218,11 +278,15 @@ check (const Layout *layout, unsigned mask)
   g_rand_free (random);
 }
 
+typedef struct {
+  const Layout *layout;
+  const Backend *backend;
+} Row;
+
 static void
-test_layout (gconstpointer layout)
+test_row (gconstpointer row)
 {
-  check (layout, VIG_CPU_AVX2);
-  check (layout, ~0u);
+  check (((const Row *) row)->layout, ((const Row *) row)->backend);
 }
 
 /* ---- bench ---------------------------------------------------------------------------------------------------- */
@@ -280,10 +344,12 @@ main (int argc, char **argv)
 {
   if (argc == 2 && g_str_equal (argv[1], "--bench"))
     return bench ();
+  static Row rows[G_N_ELEMENTS (layouts) * G_N_ELEMENTS (backends)];
   g_test_init (&argc, &argv, NULL);
-  for (guint i = 0; i < G_N_ELEMENTS (layouts); i++) {
-    g_autofree char *path = g_strdup_printf ("/kernels/preprocess/%s", layouts[i].name);
-    g_test_add_data_func (path, &layouts[i], test_layout);
+  for (guint i = 0; i < G_N_ELEMENTS (rows); i++) {
+    rows[i] = (Row) { &layouts[i % G_N_ELEMENTS (layouts)], &backends[i / G_N_ELEMENTS (layouts)] };
+    g_autofree char *path = g_strdup_printf ("/kernels/preprocess/%s/%s", rows[i].backend->name, rows[i].layout->name);
+    g_test_add_data_func (path, &rows[i], test_row);
   }
   return g_test_run ();
 }

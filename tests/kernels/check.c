@@ -54,7 +54,7 @@ G_STATIC_ASSERT ((1 << (G_N_ELEMENTS (variants) - 1)) - 1 == VIG_CPU_ALL);
 static VigKernels *
 cuda_open (int threads)
 {
-  static const char *const orders[] = { "shuffle:1", "forward", "reverse", "shuffle:2" };
+  static const char *const orders[] = { "shuffle:2", "forward", "shuffle:1", "reverse" };
   const char *why;
   g_assert_true (vig_emu_set_order (orders[threads % G_N_ELEMENTS (orders)]));
   VigKernels *k = vig_kernels_cuda_open (0, &why);

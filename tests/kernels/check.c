@@ -2,7 +2,7 @@
 /*
  * Holds every operator of every backend against the reference (check.h says how), or times them.
  *
- *   check-kernels [--kernel NAME] [--variant NAME]… [--seed N] [--bench [--threads N]] [GLib test options]
+ *   check-kernels [--kernel NAME] [--variant NAME]… [--cuda-module FILE] [--seed N] [--bench [--threads N]] [GLib test options]
  *
  * For each variant that this machine can run, and each operator:
  *   reference  fixed and random shapes; within the tolerance of the operator's row; nothing written beside the outputs
@@ -10,6 +10,7 @@
  *   threads    so do 1, 2 and 3 threads, and on the emulated GPU three orders of its threads
  * and for each variant: every number of f16 is read as it is, and rounding is to nearest even on both sides of each.
  */
+#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 #include "check.h"
 #include "ref/ref.h"
 
-static char *only_kernel, **only_variants;
+static char *only_kernel, **only_variants, *cuda_module;
 static gint seed = 1, bench_threads;
 static gboolean bench;
 
@@ -26,6 +27,8 @@ static const GOptionEntry options[] = {
   { "kernel", 0, 0, G_OPTION_ARG_STRING, &only_kernel, "Only this operator", "NAME" },
   { "variant", 0, 0, G_OPTION_ARG_STRING_ARRAY, &only_variants, "Only this variant (and others so named): avx2, …, cuda",
       "NAME" },
+  { "cuda-module", 0, 0, G_OPTION_ARG_FILENAME, &cuda_module, "Test a GPU with the backend in this file, in place of the "
+      "emulated one", "libvigcuda.so" },
   { "seed", 0, 0, G_OPTION_ARG_INT, &seed, "Of the random shapes and values (1)", "N" },
   { "bench", 0, 0, G_OPTION_ARG_NONE, &bench, "Time instead of test", NULL },
   { "threads", 0, 0, G_OPTION_ARG_INT, &bench_threads, "Threads to time (0: all)", "N" },
@@ -55,11 +58,18 @@ static VigKernels *
 cuda_open (int threads)
 {
   static const char *const orders[] = { "shuffle:2", "forward", "shuffle:1", "reverse" };
+  VigKernels *(*open) (int device, const char **why) = vig_kernels_cuda_open;
   const char *why;
+  if (cuda_module) {
+    void *module = dlopen (cuda_module, RTLD_NOW | RTLD_LOCAL), *symbol = module ? dlsym (module, "vig_kernels_cuda_open") : NULL;
+    if (!symbol)
+      g_error ("%s: %s", cuda_module, dlerror ());
+    memcpy (&open, &symbol, sizeof open);
+  }
   g_assert_true (vig_emu_set_order (orders[threads % G_N_ELEMENTS (orders)]));
-  VigKernels *k = vig_kernels_cuda_open (0, &why);
+  VigKernels *k = open (0, &why);
   if (!k)
-    g_error ("the emulated GPU: %s", why);
+    g_error ("%s: %s", cuda_module ? cuda_module : "the emulated GPU", why);
   return k;
 }
 

@@ -209,8 +209,12 @@ def occluder_surface(rng, sources, h, w, whole):
 
     Over the whole picture a thing with a shape of its own would be a defocused picture: only plain surfaces do.
     """
-    kind = rng.uniform(0.62, 1) if whole else rng.random()
-    if kind < 0.3:    # an out-of-focus thing: a small crop, blurred away
+    kind = rng.choice([-0.1, rng.uniform(0.62, 1)], p=[0.25, 0.75]) if whole else rng.uniform(-0.25, 1)
+    if kind < 0:      # real stone, wood, cloth, paper, in any colour
+        surface = sources.texture(w, h).astype(np.float32)
+        if rng.random() < 0.6:
+            surface = surface.mean() + (surface - surface.mean()) * rng.uniform(0.4, 1.3) + rng.uniform(-60, 60, 3)
+    elif kind < 0.3:    # an out-of-focus thing: a small crop, blurred away
         part = sources.picture((160, 120)).astype(np.float32)
         surface = cv2.resize(cv2.GaussianBlur(part, (0, 0), rng.uniform(9, 24)), (w, h))
     elif kind < 0.42:   # a texture seen close up
@@ -228,7 +232,7 @@ def occluder_surface(rng, sources, h, w, whole):
         surface = surface + fractal(rng, h, w)[..., None] * rng.uniform(6, 40)
     if rng.random() < 0.65:   # uneven light
         surface = surface * (1 + rng.uniform(0.05, 0.3) * smooth_field(rng, h, w, rng.integers(2, 4))[..., None])
-    if rng.random() < 0.35:   # weave or fibre
+    if kind > 0 and rng.random() < 0.35:   # weave or fibre
         period, angle = rng.uniform(0.008, 0.05) * h, rng.uniform(0, np.pi)
         ys, xs = np.ogrid[0:h, 0:w]
         wave = np.sin((xs * np.cos(angle) + ys * np.sin(angle)) * 2 * np.pi / period)
@@ -377,7 +381,7 @@ def simulated_blocky(rng, sources):
     clean = normal_picture(rng, sources)
     if rng.random() < 0.2:
         y = only_changes(rng, clean)
-        return y if p.is_blocky([clean], y) else None
+        return y if p.is_blocky([p.view(clean)], p.view(y)) else None
     x = clean.astype(np.float32)
     h, w = x.shape[:2]
     n = int(rng.choice([8, 16, 16, 16, 32])) * max(1, round(h / 480))
@@ -396,7 +400,7 @@ def simulated_blocky(rng, sources):
         for r, c in np.argwhere(patchy < limit):
             damage_block(rng, x, int(r) * n, int(c) * n, n, rng.choice(styles))
     y = to_uint8(x)
-    return y if p.is_blocky([clean], y) else None
+    return y if p.is_blocky([p.view(clean)], p.view(y)) else None
 
 
 # ---- samples -----------------------------------------------------------------------------------------------------------

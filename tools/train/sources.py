@@ -234,11 +234,11 @@ class Sources:
             return drawn_city(self.rng, w, h)
         return crop(self.rng, self.original(), w, h)
 
-
     def texture(self, w, h):
         """A surface seen close up, enlarged and laid out like tiles, mirrored at every seam."""
         tile = self.textures[self.rng.integers(len(self.textures))]
-        tile = cv2.resize(tile, None, fx=(scale := h / min(tile.shape[:2]) * self.rng.uniform(0.3, 1.5)), fy=scale)
+        scale = h / min(tile.shape[:2]) * self.rng.uniform(0.3, 1.5)
+        tile = cv2.resize(tile, None, fx=scale, fy=scale)
         tile = np.concatenate([tile, tile[:, ::-1]], 1)
         tile = np.concatenate([tile, tile[::-1]], 0)
         tile = np.tile(tile, (-(-h // tile.shape[0]) + 1, -(-w // tile.shape[1]) + 1, 1))

@@ -29,7 +29,7 @@ struct VigEngine {
   Preprocess preprocesses[N_PREPROCESSES];
   guint64 clock; /* counts uses, for the two caches */
   VigTap tap;
-  /* A GPU that auto took and that has not finished a batch yet: the CPU may step in. */
+  /* A GPU that auto took and that has not given out a result yet: the CPU may step in. */
   gboolean on_trial;
   VigPrecision asked;
   guint n_threads;
@@ -309,7 +309,8 @@ run_chunk (VigEngine *e, VigPlan *plan, guint first, guint n, VigOutput *output,
     k->download (k->ctx, output->features + first * features, plan->features, n * features * sizeof (float));
   if (!check_finished (e, error))
     return FALSE;
-  e->on_trial = FALSE;
+  if (output->logits || output->probabilities || output->features)
+    e->on_trial = FALSE;
   output->inference_us += g_get_monotonic_time () - start;
   return TRUE;
 }

@@ -90,6 +90,7 @@ struct _GstVigClassify {
   gboolean have_info;
   GstSegment segment;
   VigOrientation stream_orientation, global_orientation; /* of the tags; 0: none */
+  gboolean failed;          /* the last frame ended here, and the bus knows why */
   gboolean have_result;     /* @probabilities hold, and are from: */
   GstClockTime result_start, result_end; /* PTS */
   GstClockTime result_running;           /* running time; NONE: not known */
@@ -207,8 +208,8 @@ load_labels (GstVigClassify *self, const char *labels_file, GError **error)
   return TRUE;
 }
 
-/* Classifies a grey picture twice: the first time makes the plan, the second tells a live pipeline what latency to
- * expect before the first frame has come. */
+/* Classifies a grey picture twice, for no result: the first time makes the plan, the second tells a live pipeline what
+ * latency to expect before the first frame has come. */
 static gboolean
 warm_up (GstVigClassify *self, guint size, GError **error)
 {
@@ -217,7 +218,7 @@ warm_up (GstVigClassify *self, guint size, GError **error)
   memset (grey, 128, (gsize) side * side);
   VigFrame frame = { .format = VIG_FORMAT_GRAY8, .width = (int) side, .height = (int) side, .data = { grey },
     .stride = { side }, .full_range = TRUE };
-  VigOutput output = { .probabilities = self->probabilities };
+  VigOutput output = { .probabilities = NULL };
   gboolean ok = vig_engine_classify_frames (self->engine, &frame, 1, size, &output, error)
       && vig_engine_classify_frames (self->engine, &frame, 1, size, &output, error);
   GST_OBJECT_LOCK (self);
@@ -455,6 +456,7 @@ send_frame (GstVigClassify *self, GstBuffer *buffer)
   Settings settings = self->settings;
   GST_OBJECT_UNLOCK (self);
 
+  self->failed = TRUE;
   if (!self->have_info) {
     GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("A frame came before any caps: nobody said what its bytes mean."),
         (NULL));
@@ -476,6 +478,7 @@ send_frame (GstVigClassify *self, GstBuffer *buffer)
     if (may_hold (self, buffer, &settings, &age))
       buffer = attach (self, buffer, &settings, TRUE, age);
   }
+  self->failed = FALSE;
 
   GST_OBJECT_LOCK (self);
   self->stats.skipped += !due;
@@ -522,13 +525,14 @@ take_tags (GstVigClassify *self, GstEvent *event)
     self->stream_orientation = gst_vig_orientation_from_tag (value);
 }
 
-/* Upstream may never call again and so never hear that its last frame was not taken: then the bus hears it. */
+/* Upstream may never call again and so never hear that its last frame was not taken: then the bus hears it, unless it
+ * has heard of it from us. */
 static void
 check_flow_at_eos (GstVigClassify *self)
 {
   gboolean told;
   GstFlowReturn flow = gst_vig_queue_get_flow (&self->queue, &told);
-  if (!told && (flow == GST_FLOW_NOT_LINKED || flow < GST_FLOW_EOS))
+  if (!told && !self->failed && (flow == GST_FLOW_NOT_LINKED || flow < GST_FLOW_EOS))
     GST_ELEMENT_FLOW_ERROR (self, flow);
 }
 

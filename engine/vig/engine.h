@@ -15,7 +15,9 @@ VIG_API gboolean vig_precision_from_string (const char *string, VigPrecision *pr
 
 /**
  * VigEngineOptions:
- * @device: NULL or "auto", "cpu", "cuda", "cuda:N"; "ref" is the scalar reference, for tests
+ * @device: NULL or "auto", "cpu", "cuda", "cuda:N"; "ref" is the scalar reference, for tests. "auto" takes the GPU where
+ *   one works; from one that fails before it has given out a result the CPU takes over, and the log says why. (A batch
+ *   for which no output is wanted warms up.)
  * @n_threads: of the CPU backend; 0: one for each core this process may run on
  *
  * Zero-initialised options are the defaults.

@@ -347,11 +347,22 @@ cudaGetErrorString (cudaError_t error)
 
 /* ---- memory ---- */
 
+static bool
+fits (size_t size)
+{
+  const char *limit = getenv ("VIG_EMU_MEMORY");
+  for (const auto &m : emu ().device)
+    size += m.second;
+  return !limit || size <= strtoull (limit, nullptr, 10);
+}
+
 cudaError_t
 cudaMalloc (void **memory, size_t size)
 {
   Lock lock (emu ().lock);
   cudaError_t error = enter ("cudaMalloc", cudaErrorMemoryAllocation);
+  if (error == cudaSuccess && !fits (size))
+    error = failed (cudaErrorMemoryAllocation);
   if (error == cudaSuccess)
     error = allocate (emu ().device, memory, size);
   if (error == cudaSuccess)

@@ -11,7 +11,8 @@
  * - VIG_EMU_FAIL=CALL:N[:ERROR] makes the N-th call fail (counted from vig_emu_reset ()). CALL is a function's name,
  *   "launch" for a kernel launch, or "run" for an operation on the device: after that the device is lost, and every
  *   call fails with the same error.
- * - VIG_EMU_DEVICES (1), VIG_EMU_SM (90): how many devices there are, and their compute capability.
+ * - VIG_EMU_DEVICES (1), VIG_EMU_SM (90): how many devices there are, and their compute capability. VIG_EMU_MEMORY: how
+ *   many bytes they have (all of the host's).
  *
  * Not shown here: anything of time, order between streams that only chance decides, memory that the driver keeps.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The same input gives the same bits: alone and at any place in any batch, with one thread and with two, on every run,
- * in every engine; as a tensor and as a frame. */
+ * in every engine; as a tensor and as a frame. "identity DEVICE" tests that device. */
 #include <string.h>
 
 #include <random.h>
@@ -12,11 +12,14 @@ typedef struct {
   guint h, w, items;
 } Test;
 
+static const char *device = "cpu";
+static guint max_threads = 3;
+
 static VigEngine *
 engine_new (VigModel *model, VigPrecision precision, guint threads)
 {
   GError *error = NULL;
-  VigEngine *engine = vig_engine_new (model, &(VigEngineOptions) { "cpu", precision, threads }, &error);
+  VigEngine *engine = vig_engine_new (model, &(VigEngineOptions) { device, precision, threads }, &error);
   g_assert_no_error (error);
   return engine;
 }
@@ -32,7 +35,7 @@ classify (VigEngine *engine, const float *input, guint n, const Test *t, float *
 static void
 test_tensors (gconstpointer data)
 {
-  static const guint batches[] = { 1, 2, 3, 5, 8, 19 };
+  static const guint batches[] = { 1, 2, 3, 5, 8, 19, 64, 130 };
   const Test *t = data;
   GError *error = NULL;
   g_autoptr (VigModel) model = vig_model_new_random (t->variant, 1, NULL, &error);
@@ -48,7 +51,7 @@ test_tensors (gconstpointer data)
     classify (engine, input + i * item, 1, t, want + i * classes);
   }
   g_assert_true (memcmp (want, want + classes, classes * sizeof *want) != 0);
-  for (guint threads = 1; threads <= 3; threads++) {
+  for (guint threads = 1; threads <= max_threads; threads++) {
     g_autoptr (VigEngine) engine = engine_new (model, t->precision, threads);
     for (guint run = 0; run < 2; run++)
       for (guint b = 0; b < G_N_ELEMENTS (batches) && batches[b] <= t->items; b++)
@@ -92,7 +95,7 @@ test_frames (void)
     g_assert_no_error (error);
     g_assert_cmpmem (got, 40, want + 10 * i, 40);
   }
-  for (guint threads = 1; threads <= 2; threads++) {
+  for (guint threads = 1; threads <= MIN (max_threads, 2); threads++) {
     g_autoptr (VigEngine) engine = engine_new (model, VIG_PRECISION_FP32, threads);
     vig_engine_classify_frames (engine, frames, G_N_ELEMENTS (frames), 64, &(VigOutput) { .logits = got }, &error);
     g_assert_no_error (error);
@@ -110,11 +113,22 @@ main (int argc, char **argv)
     { "tiny_t", VIG_PRECISION_FP16, 64, 64, 19 }, { "tiny_h", VIG_PRECISION_FP16, 100, 75, 19 },
     { "vig_t", VIG_PRECISION_FP32, 224, 224, 3 }, { "vig_t", VIG_PRECISION_BF16, 224, 224, 3 },
   };
+  static const Test large[] = { /* for a GPU */
+    { "vig_t", VIG_PRECISION_FP32, 224, 224, 130 }, { "vig_t", VIG_PRECISION_BF16, 224, 224, 130 },
+    { "vig_t", VIG_PRECISION_FP16, 224, 224, 130 }, { "vig_h_t", VIG_PRECISION_BF16, 224, 224, 64 },
+    { "vig_h_t", VIG_PRECISION_FP16, 160, 288, 19 }, { "vig_s", VIG_PRECISION_BF16, 256, 192, 64 },
+    { "vig_b", VIG_PRECISION_BF16, 224, 224, 19 },
+  };
   g_test_init (&argc, &argv, NULL);
-  for (guint i = 0; i < G_N_ELEMENTS (tests); i++) {
-    g_autofree char *path = g_strdup_printf ("/identity/%s/%s", tests[i].variant,
-        vig_precision_to_string (tests[i].precision));
-    g_test_add_data_func (path, &tests[i], test_tensors);
+  if (argc > 1) {
+    device = argv[1];
+    max_threads = 1;
+  }
+  for (guint i = 0; i < G_N_ELEMENTS (tests) + (argc > 1 ? G_N_ELEMENTS (large) : 0); i++) {
+    const Test *t = i < G_N_ELEMENTS (tests) ? &tests[i] : &large[i - G_N_ELEMENTS (tests)];
+    g_autofree char *path = g_strdup_printf ("/identity/%s/%s/%ux%u/%u", t->variant, vig_precision_to_string (t->precision),
+        t->w, t->h, t->items);
+    g_test_add_data_func (path, t, test_tensors);
   }
   g_test_add_func ("/identity/frames", test_frames);
   return g_test_run ();

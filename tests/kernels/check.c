@@ -2,7 +2,8 @@
 /*
  * Holds every operator of every backend against the reference (check.h says how), or times them.
  *
- *   check-kernels [--kernel NAME] [--variant NAME]… [--cuda-module FILE] [--seed N] [--bench [--threads N]] [GLib test options]
+ *   check-kernels [--kernel NAME] [--variant NAME]… [--cuda-module FILE] [--seed N] [--small] [--bench [--threads N]]
+ *       [GLib test options]
  *
  * For each variant that this machine can run, and each operator:
  *   reference  fixed and random shapes; within the tolerance of the operator's row; nothing written beside the outputs
@@ -10,25 +11,26 @@
  *   threads    so do 1, 2 and 3 threads, and on the emulated GPU three orders of its threads
  * and for each variant: every number of f16 is read as it is, and rounding is to nearest even on both sides of each.
  */
-#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
+#include "gpu.h"
 #include "ref/ref.h"
 
-static char *only_kernel, **only_variants, *cuda_module;
+static char *only_kernel, **only_variants;
 static gint seed = 1, bench_threads;
-static gboolean bench;
+static gboolean bench, small;
 
 static const GOptionEntry options[] = {
   { "kernel", 0, 0, G_OPTION_ARG_STRING, &only_kernel, "Only this operator", "NAME" },
   { "variant", 0, 0, G_OPTION_ARG_STRING_ARRAY, &only_variants, "Only this variant (and others so named): avx2, …, cuda",
       "NAME" },
-  { "cuda-module", 0, 0, G_OPTION_ARG_FILENAME, &cuda_module, "Test a GPU with the backend in this file, in place of the "
-      "emulated one", "libvigcuda.so" },
+  GPU_OPTION,
+  { "small", 0, 0, G_OPTION_ARG_NONE, &small, "Small shapes, against the reference only: under tools that are slow", NULL },
   { "seed", 0, 0, G_OPTION_ARG_INT, &seed, "Of the random shapes and values (1)", "N" },
   { "bench", 0, 0, G_OPTION_ARG_NONE, &bench, "Time instead of test", NULL },
   { "threads", 0, 0, G_OPTION_ARG_INT, &bench_threads, "Threads to time (0: all)", "N" },
@@ -36,9 +38,6 @@ static const GOptionEntry options[] = {
 };
 
 /* ---- the variants: the CPU backend with one more instruction set at a time; CUDA on the emulator ---- */
-
-VigKernels *vig_kernels_cuda_open (int device, const char **why);
-bool vig_emu_set_order (const char *order);
 
 typedef struct {
   const char *name;
@@ -54,31 +53,12 @@ static const Variant variants[] = {
 /* one row for each bit of the mask, and CUDA */
 G_STATIC_ASSERT ((1 << (G_N_ELEMENTS (variants) - 1)) - 1 == VIG_CPU_ALL);
 
-static VigKernels *
-cuda_open (int threads)
-{
-  static const char *const orders[] = { "shuffle:2", "forward", "shuffle:1", "reverse" };
-  VigKernels *(*open) (int device, const char **why) = vig_kernels_cuda_open;
-  const char *why;
-  if (cuda_module) {
-    void *module = dlopen (cuda_module, RTLD_NOW | RTLD_LOCAL), *symbol = module ? dlsym (module, "vig_kernels_cuda_open") : NULL;
-    if (!symbol)
-      g_error ("%s: %s", cuda_module, dlerror ());
-    memcpy (&open, &symbol, sizeof open);
-  }
-  g_assert_true (vig_emu_set_order (orders[threads % G_N_ELEMENTS (orders)]));
-  VigKernels *k = open (0, &why);
-  if (!k)
-    g_error ("%s: %s", cuda_module ? cuda_module : "the emulated GPU", why);
-  return k;
-}
-
 /* NULL if this machine lacks the variant: then the backend is the same as with the mask of the variant before. */
 static VigKernels *
 variant_open (const Variant *v, int threads)
 {
   if (v->mask == 0)
-    return cuda_open (threads);
+    return gpu_open (threads);
   VigKernels *k = vig_kernels_cpu_open (threads, v->mask);
   VigKernels *less = vig_kernels_cpu_open (threads, v->mask >> 1);
   g_assert_nonnull (k);
@@ -272,10 +252,11 @@ typedef struct {
 static gboolean
 too_large (const Row *row, const CheckCase *c)
 {
-  size_t elements = 0;
+  gboolean emulated = row->variant->mask == 0 && !gpu_module;
+  size_t elements = 0, most = small ? 100 * 1000 : emulated ? 1000 * 1000 : SIZE_MAX;
   for (int i = 0; i < c->n_tensors; i++)
     elements += bytes_of (&c->t[i], c->batch) / vig_type_size (c->t[i].type);
-  return row->variant->mask == 0 && elements > 1000 * 1000;
+  return elements > most;
 }
 
 /* Calls f for the fixed shapes of an op and some random ones. */
@@ -363,7 +344,7 @@ static void
 test_reference (gconstpointer row)
 {
   if (!skipped (row))
-    each_case (row, 20, 2, reference_case);
+    each_case (row, small ? 6 : 20, 2, reference_case);
 }
 
 static void
@@ -508,7 +489,7 @@ test_table (void)
     SLOT (finish), SLOT (matmul_create), SLOT (matmul_destroy), SLOT (matmul_bytes), SLOT (preprocess_create),
     SLOT (preprocess_run), SLOT (preprocess_destroy) };
   VigKernels *backends[] = { vig_kernels_ref_open (), vig_kernels_cpu_open (1, 0), vig_kernels_cpu_open (1, VIG_CPU_ALL),
-    cuda_open (1) };
+    gpu_open (1) };
 
   for (size_t slot = SLOT (close); slot < sizeof (VigKernels); slot += sizeof (void (*) (void))) {
     gboolean known = FALSE;
@@ -671,12 +652,14 @@ main (int argc, char **argv)
       continue;
     g_autofree char *f16 = g_strdup_printf ("/kernels/%s/f16", variants[v].name);
     *row = (Row) { &variants[v], NULL };
-    g_test_add_data_func (f16, row++, test_f16_variant);
+    if (!small)
+      g_test_add_data_func (f16, row, test_f16_variant);
+    row++;
     for (int i = 0; i < check_n_ops; i++) {
       if (only_kernel && !g_str_equal (only_kernel, check_ops[i].name))
         continue;
       *row = (Row) { &variants[v], &check_ops[i] };
-      for (guint t = 0; t < G_N_ELEMENTS (tests); t++) {
+      for (guint t = 0; t < (small ? 1 : G_N_ELEMENTS (tests)); t++) {
         g_autofree char *path = g_strdup_printf ("/kernels/%s/%s/%s", variants[v].name, check_ops[i].name, tests[t].name);
         g_test_add_data_func (path, row, tests[t].f);
       }

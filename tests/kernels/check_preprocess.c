@@ -2,7 +2,8 @@
 /*
  * Holds every backend's preprocessing against the reference, bit for bit, or times it.
  *
- *   check-preprocess [--bench] [GLib test options; --seed of GLib's form repeats a run]
+ *   check-preprocess [--variant NAME]… [--cuda-module FILE] [--trials N] [--bench] [GLib test options; --seed of GLib's form
+ *       repeats a run]
  *
  * Random pictures in every layout of components, with strides of either sign, crops, orientations, scales up and down
  * and windows; in a batch of three, on 1, 2 and 3 threads, or in three orders of the emulated GPU's threads. Planes are
@@ -13,12 +14,22 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kernels.h"
-
-VigKernels *vig_kernels_cuda_open (int device, const char **why);
-bool vig_emu_set_order (const char *order);
+#include "gpu.h"
 
 enum { BATCH = 3, GUARD = 64 };
+
+static char **only_variants;
+static gint trials = 60;
+static gboolean bench;
+
+static const GOptionEntry options[] = {
+  { "variant", 0, 0, G_OPTION_ARG_STRING_ARRAY, &only_variants, "Only this variant (and others so named): avx2, best, cuda",
+      "NAME" },
+  GPU_OPTION,
+  { "trials", 0, 0, G_OPTION_ARG_INT, &trials, "Pictures of each layout (60)", "N" },
+  { "bench", 0, 0, G_OPTION_ARG_NONE, &bench, "Time instead of test", NULL },
+  G_OPTION_ENTRY_NULL,
+};
 
 /* ---- backends ------------------------------------------------------------------------------------------------- */
 
@@ -34,25 +45,13 @@ best_open (int threads)
   return vig_kernels_cpu_open (threads, VIG_CPU_ALL);
 }
 
-static VigKernels *
-cuda_open (int threads)
-{
-  static const char *const orders[] = { "shuffle:1", "forward", "reverse" };
-  const char *why;
-  g_assert_true (vig_emu_set_order (orders[threads % G_N_ELEMENTS (orders)]));
-  VigKernels *k = vig_kernels_cuda_open (0, &why);
-  if (!k)
-    g_error ("the emulated GPU: %s", why);
-  return k;
-}
-
 typedef struct {
   const char *name;
   VigKernels *(*open) (int threads);
 } Backend;
 
 static const Backend backends[] = {
-  { "avx2", avx2_open }, { "best", best_open }, { "cuda", cuda_open },
+  { "avx2", avx2_open }, { "best", best_open }, { "cuda", gpu_open },
 };
 
 /* ---- pictures ------------------------------------------------------------------------------------------------- */
@@ -254,7 +253,7 @@ check (const Layout *layout, const Backend *backend)
 
   for (int t = 0; t < 3; t++)
     k[t] = backend->open (t + 1);
-  for (int trial = 0; trial < 60 && !g_test_failed (); trial++) {
+  for (int trial = 0; trial < trials && !g_test_failed (); trial++) {
     VigPreprocessDesc d;
     VigPlanes frames[BATCH];
     guint8 *memory[BATCH][4];
@@ -329,7 +328,7 @@ time_one (const Layout *layout, int w, int h, int side, bool crop, int threads)
 }
 
 static int
-bench (void)
+run_bench (void)
 {
   for (guint i = 0; i < G_N_ELEMENTS (layouts); i++)
     for (int threads = 1; threads <= 2; threads++) {
@@ -342,12 +341,23 @@ bench (void)
 int
 main (int argc, char **argv)
 {
-  if (argc == 2 && g_str_equal (argv[1], "--bench"))
-    return bench ();
   static Row rows[G_N_ELEMENTS (layouts) * G_N_ELEMENTS (backends)];
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GOptionContext) context = g_option_context_new ("- preprocessing against its reference");
+  g_option_context_add_main_entries (context, options, NULL);
+  g_option_context_set_ignore_unknown_options (context, TRUE);
+  if (!g_option_context_parse (context, &argc, &argv, &error)) {
+    fprintf (stderr, "check-preprocess: %s\n", error->message);
+    return 2;
+  }
+  if (bench)
+    return run_bench ();
+
   g_test_init (&argc, &argv, NULL);
   for (guint i = 0; i < G_N_ELEMENTS (rows); i++) {
     rows[i] = (Row) { &layouts[i % G_N_ELEMENTS (layouts)], &backends[i / G_N_ELEMENTS (layouts)] };
+    if (only_variants && !g_strv_contains ((const char *const *) only_variants, rows[i].backend->name))
+      continue;
     g_autofree char *path = g_strdup_printf ("/kernels/preprocess/%s/%s", rows[i].backend->name, rows[i].layout->name);
     g_test_add_data_func (path, &rows[i], test_row);
   }

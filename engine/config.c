@@ -227,7 +227,7 @@ vig_config_grids (const VigConfig *config, guint h, guint w, VigGrid *stem, VigG
 }
 
 guint64
-vig_config_macs (const VigConfig *config, guint h, guint w)
+vig_config_macs (const VigConfig *config, guint h, guint w, gboolean products_only)
 {
   VigGrid stem, stages[VIG_MAX_STAGES];
   guint kernel = config->hierarchical ? 3 : 9;
@@ -237,9 +237,10 @@ vig_config_macs (const VigConfig *config, guint h, guint w)
   macs = (guint64) stem.h * stem.w * kernel * kernel * 3 * last;
   for (guint s = 0; s < config->n_stages; s++) {
     guint64 d = config->dims[s], dv = d / config->heads[s], r = VIG_GATE_RANK;
-    guint64 mixer = 9 * d + 2 * d * d + d * d + 2 * r * d + d * d + 2 * d * dv;
+    guint64 mixer = 2 * d * d + d * d + 2 * r * d + d * d, others = 9 * d + 2 * d * dv;
     guint64 mlp = 3 * d * vig_config_mlp_width (config, s);
-    macs += (guint64) stages[s].h * stages[s].w * (9 * last * d + config->depths[s] * (mixer + mlp));
+    macs += (guint64) stages[s].h * stages[s].w
+        * (9 * last * d + config->depths[s] * (mixer + mlp + (products_only ? 0 : others)));
     last = d;
   }
   return macs + last * config->n_classes;

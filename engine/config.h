@@ -49,7 +49,7 @@ guint vig_config_min_size (const VigConfig *config);    /* of an input's height 
 void vig_config_grids (const VigConfig *config, guint h, guint w, VigGrid *stem, VigGrid stages[VIG_MAX_STAGES]);
 
 /* Multiply-accumulates of one input of @h x @w: products, convolutions and the recurrence (update and read of the
- * state), not norms and activations. */
-guint64 vig_config_macs (const VigConfig *config, guint h, guint w);
+ * state), not norms and activations; or of the matrix products alone. */
+guint64 vig_config_macs (const VigConfig *config, guint h, guint w, gboolean products_only);
 
 #endif

@@ -12,6 +12,11 @@
 VigEngine *vig_engine_new_with_kernels (VigModel *model, VigKernels *kernels, const char *device,
     VigPrecision precision, GError **error);
 
+/* Classifies once more what the last batch of this size left in the device's memory, for benchmarks: copying is not timed.
+ * A batch larger than a plan has its last chunk's items in every chunk. */
+gboolean vig_engine_classify_resident (VigEngine *engine, guint n, guint height, guint width, VigOutput *output,
+    GError **error);
+
 /* From now on @func sees every intermediate tensor; NULL ends it. */
 void vig_engine_set_tap (VigEngine *engine, VigTapFunc func, gpointer user_data);
 

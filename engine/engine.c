@@ -393,6 +393,7 @@ vig_engine_classify_frames (VigEngine *e, const VigFrame *frames, guint n, guint
   return FALSE;
 }
 
+/* @input NULL: what the plan's input holds already. */
 static gboolean
 classify_tensors (VigEngine *e, const float *input, guint n, guint height, guint width, VigOutput *output,
     GError **error)
@@ -405,7 +406,8 @@ classify_tensors (VigEngine *e, const float *input, guint n, guint height, guint
   output->preprocess_us = output->inference_us = 0;
   for (guint first = 0; first < n; first += plan->batch) {
     guint chunk = MIN (plan->batch, n - first);
-    e->kernels->upload (e->kernels->ctx, plan->input, input + first * item, chunk * item * sizeof (float));
+    if (input)
+      e->kernels->upload (e->kernels->ctx, plan->input, input + first * item, chunk * item * sizeof (float));
     if (!run_chunk (e, plan, first, chunk, output, error))
       return FALSE;
   }
@@ -425,6 +427,12 @@ vig_engine_classify_tensors (VigEngine *e, const float *input, guint n, guint he
     return TRUE;
   g_propagate_error (error, failure);
   return FALSE;
+}
+
+gboolean
+vig_engine_classify_resident (VigEngine *e, guint n, guint height, guint width, VigOutput *output, GError **error)
+{
+  return check_size (e, height, width, error) && classify_tensors (e, NULL, n, height, width, output, error);
 }
 
 gboolean

@@ -437,5 +437,5 @@ guint64
 vig_model_get_macs (const VigModel *model, guint height, guint width)
 {
   guint min = vig_config_min_size (&model->config);
-  return height < min || width < min ? 0 : vig_config_macs (&model->config, height, width);
+  return height < min || width < min ? 0 : vig_config_macs (&model->config, height, width, FALSE);
 }

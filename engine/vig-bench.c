@@ -11,20 +11,21 @@
 #include "backend.h"
 #include "engine-private.h"
 #include "json.h"
+#include "model-private.h"
 #include "profile.h"
 #include "random.h"
 
 typedef struct {
   char *model, *random, *device, *precision;
-  int batch, size, threads;
+  int batch, size, threads, peak;
   double seconds;
-  gboolean json, profile;
+  gboolean json, profile, resident;
 } Options;
 
 typedef struct {
   double median, p99; /* seconds a batch */
   guint runs;
-  double gflops, peak_gflops;
+  double gflops, product_gflops, peak_gflops; /* all, of the matrix products alone, of a large product (0: not measured) */
 } Figures;
 
 static gboolean
@@ -47,6 +48,10 @@ parse (Options *o, int *argc, char ***argv, GError **error)
     { "size", 's', 0, G_OPTION_ARG_INT, &o->size, "Side of the square input (default what the model says)", "S" },
     { "threads", 't', 0, G_OPTION_ARG_INT, &o->threads, "Threads of the CPU backend (default one a core)", "N" },
     { "seconds", 0, 0, G_OPTION_ARG_DOUBLE, &o->seconds, "How long to measure (default 3)", "SECONDS" },
+    { "peak", 0, 0, G_OPTION_ARG_INT, &o->peak,
+        "Side of the square product that gives the peak, 0 for none (default 2048, on a GPU 8192)", "N" },
+    { "resident", 0, 0, G_OPTION_ARG_NONE, &o->resident, "The input stays in the device's memory: copying it is not timed",
+        NULL },
     { "profile", 0, 0, G_OPTION_ARG_NONE, &o->profile, "Print the time of every operator as well", NULL },
     { "json", 'j', 0, G_OPTION_ARG_NONE, &o->json, "Print one JSON object", NULL },
     G_OPTION_ENTRY_NULL
@@ -55,7 +60,8 @@ parse (Options *o, int *argc, char ***argv, GError **error)
 
   g_option_context_add_main_entries (context, entries, NULL);
   g_option_context_set_description (context,
-      "The peak is that of a product of two 2048x2048 matrices in the same precision, measured before and after.\n\n"
+      "The peak is that of a product of two large square matrices in the same precision, measured before and after.\n"
+      "--profile waits for the device after every operator: its times add up to more than the median.\n\n"
       "Examples:\n"
       "  vig-bench --random vig_t --precision bf16 --batch 8\n"
       "  vig-bench --model M.safetensors --device cpu --size 448 --profile\n");
@@ -65,9 +71,10 @@ parse (Options *o, int *argc, char ***argv, GError **error)
     return usage_error (error, "expected options only");
   if (!o->model == !o->random)
     return usage_error (error, "expected either --model or --random");
-  if (o->batch < 1 || o->batch > 4096 || o->size < 0 || o->threads < 0 || !(o->seconds >= 0 && o->seconds <= 3600))
-    return usage_error (error, "expected --batch from 1 to 4096, --size and --threads of at least 0 and --seconds "
-        "from 0 to 3600");
+  if (o->batch < 1 || o->batch > 4096 || o->size < 0 || o->threads < 0 || o->peak < -1 || o->peak > 32768
+      || !(o->seconds >= 0 && o->seconds <= 3600))
+    return usage_error (error, "expected --batch from 1 to 4096, --size and --threads of at least 0, --peak up to "
+        "32768 and --seconds from 0 to 3600");
   return TRUE;
 }
 
@@ -91,22 +98,29 @@ open_kernels (const Options *o, const char **device, VigPrecision *precision, GE
   return vig_backend_open (o->device, (guint) o->threads, device, precision, error);
 }
 
-/* GFLOP/s of a large square product; 0 with @error set on failure. */
-static double
-measure_peak (const Options *o, GError **error)
+static gsize
+peak_side (const Options *o, const char *device)
+{
+  if (o->peak > 0)
+    return (gsize) o->peak;
+  return g_str_equal (device, "ref") ? 256 : g_str_has_prefix (device, "cuda") ? 8192 : 2048; /* the reference is no race */
+}
+
+/* *gflops: of a large square product, if that is more. */
+static gboolean
+measure_peak (const Options *o, double *gflops, GError **error)
 {
   const char *device, *failure = NULL;
   VigPrecision precision;
-  VigKernels *k = open_kernels (o, &device, &precision, error);
-  double best = 0;
+  VigKernels *k = o->peak != 0 ? open_kernels (o, &device, &precision, error) : NULL;
 
   if (!k)
-    return 0;
-  gsize n = strcmp (device, "ref") == 0 ? 256 : 2048; /* the reference is no race */
+    return o->peak == 0;
+  gsize n = peak_side (o, device);
   VigType type = vig_backend_type (precision);
   g_autofree float *weight = g_new (float, n * n);
   for (gsize i = 0; i < n * n; i++)
-    weight[i] = (float) vig_random_uniform ("bench/weight", 0, i);
+    weight[i] = i < 65521 ? (float) vig_random_uniform ("bench/weight", 0, i) : weight[i - 65521];
   VigMatmul *m = k->matmul_create (k->ctx, &(VigMatmulDesc) { .n = (int) n, .k = (int) n, .type = type,
       .weight = weight });
   void *a = k->alloc (k->ctx, n * n * sizeof (float));
@@ -121,20 +135,28 @@ measure_peak (const Options *o, GError **error)
       double start = now ();
       k->matmul_run (k->ctx, m, &(VigMatmulRun) { .batch = 1, .rows = (int) n, .a = a, .c = c });
       failure = k->finish (k->ctx);
-      best = MAX (best, 2e-9 * (double) n * (double) n * (double) n / (now () - start));
+      *gflops = MAX (*gflops, 2e-9 * (double) n * (double) n * (double) n / (now () - start));
     } while (!failure && now () < end);
   }
   if (failure || !m || !a || !c) {
     g_set_error (error, VIG_ERROR, VIG_ERROR_FAILED, "peak: the matrix product failed: %s", failure ? failure :
         "no memory");
-    best = 0;
+    *gflops = 0;
   }
   k->free (k->ctx, a);
   k->free (k->ctx, c);
   if (m)
     k->matmul_destroy (k->ctx, m);
   k->close (k);
-  return best;
+  return *gflops > 0;
+}
+
+static gboolean
+classify (const Options *o, VigEngine *engine, const float *input, guint size, VigOutput *output, GError **error)
+{
+  guint batch = (guint) o->batch;
+  return input ? vig_engine_classify_tensors (engine, input, batch, size, size, output, error)
+      : vig_engine_classify_resident (engine, batch, size, size, output, error);
 }
 
 static int
@@ -161,8 +183,11 @@ measure (const Options *o, VigEngine *engine, guint size, VigKernels *profile, F
   }
   for (gsize i = 0; i < batch * item; i++)
     input[i] = (float) (2 * vig_random_uniform ("bench/input", 0, i));
+  const float *timed = o->resident ? NULL : input;
+  if (!classify (o, engine, input, size, &output, error))
+    return FALSE;
   for (double end = now () + o->seconds / 10; ;) { /* warm up */
-    if (!vig_engine_classify_tensors (engine, input, batch, size, size, &output, error))
+    if (!classify (o, engine, timed, size, &output, error))
       return FALSE;
     if (now () >= end)
       break;
@@ -171,7 +196,7 @@ measure (const Options *o, VigEngine *engine, guint size, VigKernels *profile, F
     vig_profile_reset (profile);
   for (double end = now () + o->seconds; ;) {
     double start = now (), took;
-    if (!vig_engine_classify_tensors (engine, input, batch, size, size, &output, error))
+    if (!classify (o, engine, timed, size, &output, error))
       return FALSE;
     took = now () - start;
     g_array_append_val (times, took);
@@ -182,7 +207,8 @@ measure (const Options *o, VigEngine *engine, guint size, VigKernels *profile, F
   figures->runs = times->len;
   figures->median = g_array_index (times, double, times->len / 2);
   figures->p99 = g_array_index (times, double, MIN (times->len - 1, times->len * 99 / 100));
-  figures->gflops = 2e-9 * (double) vig_model_get_macs (model, size, size) * batch / figures->median;
+  figures->gflops = 2e-9 * (double) vig_config_macs (&model->config, size, size, FALSE) * batch / figures->median;
+  figures->product_gflops = 2e-9 * (double) vig_config_macs (&model->config, size, size, TRUE) * batch / figures->median;
   return TRUE;
 }
 
@@ -213,17 +239,19 @@ print (const Options *o, VigEngine *engine, guint size, VigKernels *profile, con
 {
   VigModel *model = vig_engine_get_model (engine);
   const char *precision = vig_precision_to_string (vig_engine_get_precision (engine));
-  double fps = o->batch / f->median, share = f->gflops / f->peak_gflops;
+  double fps = o->batch / f->median, share = f->gflops / f->peak_gflops, products = f->product_gflops / f->peak_gflops;
 
   if (o->json) {
     g_autoptr (GString) name = g_string_new (NULL);
     vig_json_append_string (name, vig_model_get_name (model));
     printf ("{\"model\":%s,\"device\":\"%s\",\"kernels\":\"%s\",\"precision\":\"%s\",\"batch\":%d,\"size\":%u,"
         "\"threads\":%d,\"runs\":%u,\"median_ms\":%.6f,\"p99_ms\":%.6f,\"frames_per_second\":%.3f,\"gflops\":%.3f,"
-        "\"peak_gflops\":%.3f,\"share_of_peak\":%.5f,\"weight_bytes\":%" G_GSIZE_FORMAT ",\"workspace_bytes\":%"
+        "\"product_gflops\":%.3f,\"weight_bytes\":%" G_GSIZE_FORMAT ",\"workspace_bytes\":%"
         G_GSIZE_FORMAT, name->str, vig_engine_get_device (engine), vig_engine_get_kernels (engine), precision, o->batch,
-        size, o->threads, f->runs, 1e3 * f->median, 1e3 * f->p99, fps, f->gflops, f->peak_gflops, share,
-        vig_engine_get_weight_bytes (engine), vig_engine_get_workspace_bytes (engine));
+        size, o->threads, f->runs, 1e3 * f->median, 1e3 * f->p99, fps, f->gflops,
+        f->product_gflops, vig_engine_get_weight_bytes (engine), vig_engine_get_workspace_bytes (engine));
+    if (o->peak)
+      printf (",\"peak_gflops\":%.3f,\"share_of_peak\":%.5f,\"product_share_of_peak\":%.5f", f->peak_gflops, share, products);
     if (profile)
       print_profile (o, profile, f->runs);
     printf ("}\n");
@@ -232,7 +260,9 @@ print (const Options *o, VigEngine *engine, guint size, VigKernels *profile, con
   printf ("%s on %s (%s), %s, batch %d, %ux%u, %u runs\n", vig_model_get_name (model), vig_engine_get_device (engine),
       vig_engine_get_kernels (engine), precision, o->batch, size, size, f->runs);
   printf ("  median %.3f ms, p99 %.3f ms, %.1f frames/s\n", 1e3 * f->median, 1e3 * f->p99, fps);
-  printf ("  %.1f GFLOP/s, %.1f%% of the measured peak of %.1f GFLOP/s\n", f->gflops, 100 * share, f->peak_gflops);
+  printf ("  %.1f GFLOP/s, %.1f of them in matrix products\n", f->gflops, f->product_gflops);
+  if (o->peak)
+    printf ("  %.1f%% and %.1f%% of the measured peak of %.1f GFLOP/s\n", 100 * share, 100 * products, f->peak_gflops);
   printf ("  weights %.1f MB, workspace %.1f MB\n", 1e-6 * (double) vig_engine_get_weight_bytes (engine),
       1e-6 * (double) vig_engine_get_workspace_bytes (engine));
   if (profile)
@@ -250,7 +280,7 @@ run (const Options *o, GError **error)
   VigKernels *kernels;
   const char *device;
 
-  if (!model || (f.peak_gflops = measure_peak (o, error)) == 0
+  if (!model || !measure_peak (o, &f.peak_gflops, error)
       || !(kernels = open_kernels (o, &device, &precision, error)))
     return FALSE;
   if (o->profile)
@@ -260,10 +290,8 @@ run (const Options *o, GError **error)
   guint size = o->size ? (guint) o->size : vig_model_get_input_size (model);
   if (!measure (o, engine, size, o->profile ? kernels : NULL, &f, error))
     return FALSE;
-  double after = measure_peak (o, error);
-  if (after == 0)
+  if (!measure_peak (o, &f.peak_gflops, error))
     return FALSE;
-  f.peak_gflops = MAX (f.peak_gflops, after);
   print (o, engine, size, o->profile ? kernels : NULL, &f);
   return TRUE;
 }
@@ -271,7 +299,7 @@ run (const Options *o, GError **error)
 int
 main (int argc, char **argv)
 {
-  Options o = { .batch = 1, .seconds = 3 };
+  Options o = { .batch = 1, .seconds = 3, .peak = -1 };
   g_autoptr (GError) error = NULL;
   int status = EXIT_SUCCESS;
 

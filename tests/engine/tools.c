@@ -277,18 +277,23 @@ static void
 test_bench (void)
 {
   g_autoptr (Run) r = run ("VIG_BENCH", "--model m.safetensors --batch 2 --size 40 --seconds 0.01 --json --profile");
+  g_autoptr (Run) plain = run ("VIG_BENCH", "--random tiny_h --batch 2 --size 40 --seconds 0.01 --json --resident --peak 0");
   g_autoptr (Run) text = run ("VIG_BENCH", "--random tiny_h --device cpu --precision fp32 --seconds 0.01 --profile");
   GError *error = NULL;
   g_autoptr (VigJson) json = vig_json_parse (r->out, strlen (r->out), "out", &error);
   static const char *const numbers[] = { "median_ms", "p99_ms", "frames_per_second", "gflops", "peak_gflops",
-    "share_of_peak", "weight_bytes", "workspace_bytes", "runs" };
+    "share_of_peak", "product_gflops", "product_share_of_peak", "weight_bytes", "workspace_bytes", "runs" };
 
   succeeded (r);
   succeeded (text);
+  succeeded (plain);
+  g_assert_nonnull (strstr (plain->out, "\"median_ms\""));
+  g_assert_null (strstr (plain->out, "peak"));
   g_assert_no_error (error);
   for (guint i = 0; i < G_N_ELEMENTS (numbers); i++)
     g_assert_cmpfloat (vig_json_get (json, numbers[i])->number, >, 0);
   g_assert_cmpfloat (vig_json_get (json, "batch")->number, ==, 2);
+  g_assert_cmpfloat (vig_json_get (json, "product_gflops")->number, <, vig_json_get (json, "gflops")->number);
   g_assert_nonnull (vig_json_get (vig_json_get (json, "profile"), "gla_bidir"));
   g_assert_true (g_str_has_prefix (text->out, "tiny_h on cpu ("));
   g_assert_nonnull (strstr (text->out, "fp32, batch 1, 224x224"));

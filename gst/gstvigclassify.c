@@ -28,7 +28,7 @@ GST_DEBUG_CATEGORY_STATIC (gst_vig_classify_debug);
 #define GST_CAT_DEFAULT gst_vig_classify_debug
 
 /* Frames between chain function and downstream. */
-#define MAX_IN_FLIGHT 1
+#define MAX_IN_FLIGHT 2
 
 /* The latency is reported anew when what is measured has drifted this far from what was said, and not more often. */
 #define LATENCY_DRIFT 0.2
@@ -590,6 +590,18 @@ send_query (GstVigClassify *self, GstQuery *query)
   return answer;
 }
 
+/* A frame that was put in before the one ahead of it failed goes the same way: nothing is said twice. */
+static GstFlowReturn
+pass_frame (GstVigClassify *self, GstBuffer *buffer)
+{
+  gboolean told;
+  GstFlowReturn flow = gst_vig_queue_get_flow (&self->queue, &told);
+  if (flow >= GST_FLOW_OK)
+    return send_frame (self, buffer);
+  gst_buffer_unref (buffer);
+  return flow;
+}
+
 /* The source pad's task: one item of the queue. */
 static void
 loop (gpointer user_data)
@@ -599,7 +611,7 @@ loop (gpointer user_data)
   if (!item)
     gst_pad_pause_task (self->srcpad);
   else if (GST_IS_BUFFER (item))
-    gst_vig_queue_frame_done (&self->queue, send_frame (self, GST_BUFFER_CAST (item)));
+    gst_vig_queue_frame_done (&self->queue, pass_frame (self, GST_BUFFER_CAST (item)));
   else if (GST_IS_QUERY (item))
     gst_vig_queue_query_done (&self->queue, send_query (self, GST_QUERY_CAST (item)));
   else

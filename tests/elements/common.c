@@ -304,6 +304,17 @@ test_expect_class (GstHarness *h, const char *caps, int class, double confidence
   g_assert_cmpfloat (test_confidence (buffer), >=, confidence);
 }
 
+GstFlowReturn
+test_push_until_refused (GstHarness *h, const char *caps)
+{
+  GstFlowReturn flow = GST_FLOW_OK;
+  for (int i = 0; flow == GST_FLOW_OK && i < 1000; i++) {
+    flow = gst_harness_push (h, test_picture (caps, TINY_RED));
+    g_usleep (1000);
+  }
+  return flow;
+}
+
 guint64
 test_stat (GstElement *element, const char *name)
 {

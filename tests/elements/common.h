@@ -53,6 +53,9 @@ guint64 test_age (GstBuffer *buffer);
 /* Pushes a frame of the class, pulls it and checks that it is named so with at least that confidence. */
 void test_expect_class (GstHarness *h, const char *caps, int class, double confidence);
 
+/* Pushes frames until one is not taken, for a second at most: what the push returned. */
+GstFlowReturn test_push_until_refused (GstHarness *h, const char *caps);
+
 guint64 test_stat (GstElement *element, const char *name);
 
 #endif

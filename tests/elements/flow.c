@@ -61,12 +61,18 @@ gate_probe (GstPad *pad, GstPadProbeInfo *info, gpointer data)
   return gate_event (data, GST_PAD_PROBE_INFO_EVENT (info));
 }
 
-/* What has been pushed before is through when it has been made. */
+/* Waits until what has been pushed before is through. */
+static void
+drain (GstHarness *h)
+{
+  g_autoptr (GstQuery) query = gst_query_new_drain ();
+  gst_pad_peer_query (h->srcpad, query);
+}
+
 static Gate *
 gate_new (GstHarness *h)
 {
-  g_autoptr (GstQuery) drain = gst_query_new_drain ();
-  gst_pad_peer_query (h->srcpad, drain);
+  drain (h);
   Gate *gate = g_new0 (Gate, 1);
   g_mutex_init (&gate->lock);
   g_cond_init (&gate->changed);
@@ -198,15 +204,16 @@ test_list (void)
   gate_free (gate);
 }
 
-/* One frame is in flight: the second waits until the first has been taken, and no longer. */
+/* Two frames are in flight: the third waits until the first has been taken, and no longer. */
 static void
-test_one_in_flight (void)
+test_two_in_flight (void)
 {
   GstHarness *h = test_harness (CAPS, NULL);
   Gate *gate = gate_new (h);
   gate_set_closed (gate, TRUE);
   g_assert_cmpint (push (h, 0), ==, GST_FLOW_OK);
   gate_wait_for_frame (gate);
+  g_assert_cmpint (push (h, 1), ==, GST_FLOW_OK);
   GThread *thread = g_thread_new ("push", push_in_thread, h);
   g_usleep (50000);
   g_assert_cmpuint (test_stat (h->element, "classified"), ==, 1);
@@ -258,14 +265,16 @@ test_flush_with_a_frame_in_flight (void)
     gate_set_closed (gate, TRUE);
     g_assert_cmpint (push (h, 0), ==, GST_FLOW_OK);
     gate_wait_for_frame (gate);
+    g_assert_cmpint (push (h, 50), ==, GST_FLOW_OK);
     GThread *thread = g_thread_new ("push", push_in_thread, h); /* waits for a place */
-    while (test_stat (h->element, "frames-in") % 3 != 2)
+    while (test_stat (h->element, "frames-in") % 4 != 3)
       g_usleep (1000);
     flush (h);
     g_assert_cmpint (GPOINTER_TO_INT (g_thread_join (thread)), ==, GST_FLOW_FLUSHING);
     g_string_truncate (gate->seen, 0);
     g_assert_cmpint (push (h, 1), ==, GST_FLOW_OK);
     gate_wait_for (gate, "frame1");
+    g_assert_null (strstr (gate->seen->str, "frame50"));
     g_assert_null (strstr (gate->seen->str, "frame100"));
   }
   test_harness_free (h);
@@ -370,6 +379,12 @@ test_eos_drains (void)
 
 /* ---- returns ---- */
 
+static GstFlowReturn
+push_until_refused (GstHarness *h)
+{
+  return test_push_until_refused (h, CAPS);
+}
+
 static void
 test_flow_returns (void)
 {
@@ -380,7 +395,7 @@ test_flow_returns (void)
     Gate *gate = gate_new (h);
     gate_set_answer (gate, returns[i]);
     g_assert_cmpint (push (h, 0), ==, GST_FLOW_OK);
-    g_assert_cmpint (push (h, 1), ==, returns[i]);
+    g_assert_cmpint (push_until_refused (h), ==, returns[i]);
     if (returns[i] < GST_FLOW_OK) {
       g_assert_cmpint (push (h, 2), ==, returns[i]);
       g_assert_cmpstr (gate->seen->str, ==, "frame0 ");
@@ -405,6 +420,7 @@ test_segment_after_eos_return (void)
   GstSegment segment;
   gst_segment_init (&segment, GST_FORMAT_TIME);
   for (int round = 0; round < 20; round++) {
+    drain (h);
     gate_set_answer (gate, GST_FLOW_EOS);
     gate->answer_once = TRUE;
     gate_set_closed (gate, TRUE);
@@ -429,7 +445,7 @@ test_linked_again (void)
   g_autoptr (GstPad) peer = gst_pad_get_peer (src);
   gst_pad_unlink (src, peer);
   g_assert_cmpint (push (h, 0), ==, GST_FLOW_OK);
-  g_assert_cmpint (push (h, 1), ==, GST_FLOW_NOT_LINKED);
+  g_assert_cmpint (push_until_refused (h), ==, GST_FLOW_NOT_LINKED);
   gst_pad_link (src, peer);
   test_expect_class (h, CAPS, TINY_BLUE, 0.9);
   test_harness_free (h);
@@ -444,7 +460,7 @@ test_bad_size_while_playing (void)
   g_object_set (h->element, "input-size", 3, NULL);
   g_assert_cmpint (push (h, 1), ==, GST_FLOW_OK);
   test_expect_error (test_bus (h), GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS, "3");
-  g_assert_cmpint (push (h, 2), ==, GST_FLOW_ERROR);
+  g_assert_cmpint (push_until_refused (h), ==, GST_FLOW_ERROR);
   test_harness_free (h);
 }
 
@@ -538,7 +554,7 @@ refuse_query (GstPad *pad, GstObject *parent, GstQuery *query)
   return FALSE;
 }
 
-/* Downstream's answer, with one buffer more where that is allowed. */
+/* Downstream's answer, with two buffers more where that is allowed. */
 static void
 test_allocation (void)
 {
@@ -554,7 +570,7 @@ test_allocation (void)
   guint size, min, max;
   gst_query_parse_nth_allocation_pool (query, 0, NULL, &size, &min, &max);
   g_assert_cmpuint (size, ==, 1000);
-  g_assert_cmpuint (min, ==, 4);
+  g_assert_cmpuint (min, ==, 5);
   gst_query_parse_nth_allocation_pool (query, 1, NULL, &size, &min, &max);
   g_assert_cmpuint (min, ==, 4);
   g_assert_cmpuint (max, ==, 4);
@@ -635,7 +651,7 @@ main (int argc, char **argv)
   test_init (&argc, &argv);
   g_test_add_func ("/flow/order", test_order);
   g_test_add_func ("/flow/list", test_list);
-  g_test_add_func ("/flow/one-in-flight", test_one_in_flight);
+  g_test_add_func ("/flow/two-in-flight", test_two_in_flight);
   g_test_add_func ("/flow/caps-change", test_caps_change);
   g_test_add_func ("/flow/flush-with-a-frame-in-flight", test_flush_with_a_frame_in_flight);
   g_test_add_func ("/flow/flush-from-the-task", test_flush_from_the_task);

@@ -311,7 +311,7 @@ test_too_small (void)
   GstHarness *h = test_harness (CAPS, NULL);
   gst_harness_push (h, gst_buffer_new_allocate (NULL, 100, NULL));
   test_expect_error (test_bus (h), GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "6912");
-  g_assert_cmpint (gst_harness_push (h, test_picture (CAPS, TINY_RED)), ==, GST_FLOW_ERROR);
+  g_assert_cmpint (test_push_until_refused (h, CAPS), ==, GST_FLOW_ERROR);
   test_expect_no_error (test_bus (h));
   test_harness_free (h);
 }

@@ -12,6 +12,8 @@ typedef struct {
   guint h, w, items;
 } Test;
 
+enum { MAX_NEW_ENGINES = 5 };
+
 static const char *device = "cpu";
 static guint max_threads = 3;
 
@@ -46,10 +48,15 @@ test_tensors (gconstpointer data)
 
   for (gsize i = 0; i < t->items * item; i++)
     input[i] = (float) (2 * vig_random_uniform ("identity", 0, i));
-  for (guint i = 0; i < t->items; i++) { /* each alone, in an engine that has seen nothing else */
-    g_autoptr (VigEngine) engine = engine_new (model, t->precision, 1);
-    classify (engine, input + i * item, 1, t, want + i * classes);
+  VigEngine *alone = NULL;
+  for (guint i = 0; i < t->items; i++) { /* each alone; the first in engines that have seen nothing else */
+    if (i < MAX_NEW_ENGINES) {
+      vig_engine_free (alone);
+      alone = engine_new (model, t->precision, 1);
+    }
+    classify (alone, input + i * item, 1, t, want + i * classes);
   }
+  vig_engine_free (alone);
   g_assert_true (memcmp (want, want + classes, classes * sizeof *want) != 0);
   for (guint threads = 1; threads <= max_threads; threads++) {
     g_autoptr (VigEngine) engine = engine_new (model, t->precision, threads);

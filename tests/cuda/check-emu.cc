@@ -517,6 +517,127 @@ test_ends (gconstpointer number)
   g_test_trap_assert_stderr (ended[fault].message);
 }
 
+/* ---- streams and graphs ------------------------------------------------------------------------------------------- */
+
+static __global__ void
+append (int *list, int value)
+{
+  list[++list[0]] = value;
+}
+
+/* Two streams that know nothing of each other: what runs before the second one's operation, when that is waited for. */
+static void
+test_streams ()
+{
+  const struct { const char *order; int n; } cases[] = { { "forward", 1 }, { "reverse", 3 } };
+  cudaStream_t other;
+
+  g_assert_cmpint (cudaStreamCreateWithFlags (&other, cudaStreamNonBlocking), ==, cudaSuccess);
+  for (const auto &c : cases) {
+    int list[8] = {};
+    vig_emu_set_order (c.order);
+    for (int i = 1; i <= 2; i++)
+      g_assert_cmpint (VIG_LAUNCH (append, 1, 1, 0, other, list, i), ==, cudaSuccess);
+    g_assert_cmpint (VIG_LAUNCH (append, 1, 1, 0, stream, list, 3), ==, cudaSuccess);
+    g_assert_cmpint (cudaStreamSynchronize (stream), ==, cudaSuccess);
+    g_assert_cmpint (list[0], ==, c.n);
+    g_assert_cmpint (list[c.n], ==, 3);
+    g_assert_cmpint (cudaStreamSynchronize (other), ==, cudaSuccess);
+    g_assert_cmpint (list[0], ==, 3);
+  }
+  /* an event keeps them in order, whatever the order */
+  for (const char *order : orders) {
+    int list[8] = {};
+    cudaEvent_t event;
+    vig_emu_set_order (order);
+    cudaEventCreateWithFlags (&event, cudaEventDisableTiming);
+    g_assert_cmpint (VIG_LAUNCH (append, 1, 1, 0, other, list, 1), ==, cudaSuccess);
+    cudaEventRecord (event, other);
+    cudaStreamWaitEvent (stream, event);
+    g_assert_cmpint (VIG_LAUNCH (append, 1, 1, 0, stream, list, 2), ==, cudaSuccess);
+    cudaEventRecord (event, stream);
+    cudaStreamWaitEvent (other, event);
+    g_assert_cmpint (VIG_LAUNCH (append, 1, 1, 0, other, list, 3), ==, cudaSuccess);
+    g_assert_cmpint (cudaStreamSynchronize (other), ==, cudaSuccess);
+    for (int i = 1; i <= 3; i++)
+      g_assert_cmpint (list[i], ==, i);
+    cudaEventDestroy (event);
+  }
+  cudaStreamDestroy (other);
+}
+
+/* Nothing runs while it is captured; a replay has the arguments of then. */
+static void
+test_graph ()
+{
+  int list[8] = {}, value = 1;
+  cudaGraph_t graph;
+  cudaGraphExec_t exec;
+
+  g_assert_cmpint (cudaStreamBeginCapture (stream, cudaStreamCaptureModeThreadLocal), ==, cudaSuccess);
+  for (; value <= 2; value++)
+    g_assert_cmpint (VIG_LAUNCH (append, 1, 1, 0, stream, list, value), ==, cudaSuccess);
+  g_assert_cmpint (cudaStreamEndCapture (stream, &graph), ==, cudaSuccess);
+  g_assert_cmpint (cudaStreamSynchronize (stream), ==, cudaSuccess);
+  g_assert_cmpint (list[0], ==, 0);
+  g_assert_cmpint (cudaGraphInstantiate (&exec, graph, 0), ==, cudaSuccess);
+  cudaGraphDestroy (graph);
+  for (int i = 0; i < 2; i++)
+    g_assert_cmpint (cudaGraphLaunch (exec, stream), ==, cudaSuccess);
+  cudaGraphExecDestroy (exec); /* in flight */
+  g_assert_cmpint (cudaStreamSynchronize (stream), ==, cudaSuccess);
+  g_assert_cmpint (list[0], ==, 4);
+  for (int i = 0; i < 4; i++)
+    g_assert_cmpint (list[1 + i], ==, 1 + i % 2);
+}
+
+/* What spoils a capture, and the error that it gives. */
+static void
+test_capture_refuses ()
+{
+  void *memory, *device;
+  int list[8] = {};
+  cudaEvent_t event, recorded;
+  cudaStream_t other;
+  cudaGraph_t graph;
+
+  cudaStreamCreateWithFlags (&other, cudaStreamNonBlocking);
+  cudaEventCreateWithFlags (&event, cudaEventDisableTiming);
+  cudaEventCreateWithFlags (&recorded, cudaEventDisableTiming);
+  cudaEventRecord (recorded, other);
+  cudaMalloc (&device, sizeof list);
+  g_assert_cmpint (cudaStreamEndCapture (stream, &graph), ==, cudaErrorStreamCaptureUnmatched);
+  g_assert_cmpint (cudaStreamBeginCapture (nullptr, cudaStreamCaptureModeThreadLocal), ==, cudaErrorStreamCaptureUnsupported);
+  const std::function<cudaError_t ()> calls[] = {
+    [&] { return cudaMalloc (&memory, 1); },
+    [&] { return cudaMallocHost (&memory, 1); },
+    [&] { return cudaFree (device); },
+    [&] { return cudaStreamSynchronize (stream); },
+    [&] { return cudaStreamSynchronize (other); },
+    [&] { return cudaEventSynchronize (recorded); },
+    [&] { return cudaEventRecord (event, stream); },
+    [&] { return cudaMemcpyAsync (device, list, sizeof list, cudaMemcpyHostToDevice, stream); },
+    [&] { return cudaMemcpyAsync (list, device, sizeof list, cudaMemcpyDeviceToHost, stream); },
+    [&] { return cudaStreamWaitEvent (stream, recorded); },
+    [&] { return VIG_LAUNCH (append, 1, 1, 0, nullptr, list, 1); },
+  };
+  for (size_t i = 0; i < G_N_ELEMENTS (calls); i++) {
+    g_assert_cmpint (cudaStreamBeginCapture (stream, cudaStreamCaptureModeThreadLocal), ==, cudaSuccess);
+    g_assert_cmpint (calls[i] (), ==, i < 9 ? cudaErrorStreamCaptureUnsupported
+        : i == 9 ? cudaErrorStreamCaptureIsolation : cudaErrorStreamCaptureImplicit);
+    g_assert_cmpint (VIG_LAUNCH (append, 1, 1, 0, stream, list, 1), ==, cudaErrorStreamCaptureInvalidated);
+    g_assert_cmpint (cudaStreamEndCapture (stream, &graph), ==, cudaErrorStreamCaptureInvalidated);
+    g_assert_null (graph);
+  }
+  g_assert_cmpint (VIG_LAUNCH (append, 1, 1, 0, stream, list, 1), ==, cudaSuccess); /* as ever */
+  g_assert_cmpint (cudaStreamSynchronize (stream), ==, cudaSuccess);
+  g_assert_cmpint (list[0], ==, 1);
+  cudaFree (device);
+  cudaEventDestroy (event);
+  cudaEventDestroy (recorded);
+  cudaStreamDestroy (other);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -532,6 +653,9 @@ main (int argc, char **argv)
   g_test_add_func ("/cuda/emulator/ldmatrix", test_ldmatrix);
   g_test_add_func ("/cuda/emulator/cp-async", test_cp_async);
   g_test_add_func ("/cuda/emulator/small-types", test_small_types);
+  g_test_add_func ("/cuda/emulator/streams", test_streams);
+  g_test_add_func ("/cuda/emulator/graph", test_graph);
+  g_test_add_func ("/cuda/emulator/capture-refuses", test_capture_refuses);
   g_test_add_func ("/cuda/emulator/finds/race", test_race_found);
   g_test_add_func ("/cuda/emulator/finds/layout", test_layout_found);
   for (guint i = 0; i < G_N_ELEMENTS (ended); i++) {

@@ -358,5 +358,5 @@ cublasLtMatmul (cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *
   return vig_emu_enqueue (stream, [=] {
     for (int batch = 0; batch < p.d.batch; batch++)
       multiply (p, batch);
-  }) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
+  }) == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }

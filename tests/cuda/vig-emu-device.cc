@@ -316,6 +316,15 @@ next_order (std::vector<unsigned> *order, size_t n)
     std::swap ((*order)[i - 1], (*order)[(uint64_t) draw () * i >> 32]);
 }
 
+/* As VIG_EMU_ORDER says, unless vig_emu_set_order () has said otherwise. */
+void
+know_order ()
+{
+  const char *wanted = getenv ("VIG_EMU_ORDER");
+  if (!emu.order_known && !vig_emu_set_order (wanted ? wanted : "forward"))
+    vig_emu_fail ("VIG_EMU_ORDER is '%s', expected forward, reverse or shuffle:SEED", wanted);
+}
+
 /* ---- blocks and grids -------------------------------------------------------------------------------------------- */
 
 [[noreturn]] void
@@ -579,6 +588,14 @@ vig_emu_set_order (const char *order)
   return true;
 }
 
+unsigned
+vig_emu_choose (unsigned n)
+{
+  know_order ();
+  std::lock_guard<std::mutex> lock (emu.mutex);
+  return emu.order == Emulator::FORWARD ? 0 : emu.order == Emulator::REVERSE ? n - 1 : (unsigned) ((uint64_t) draw () * n >> 32);
+}
+
 cudaError_t
 vig_emu_check_launch (dim3 grid, dim3 block, size_t shared)
 {
@@ -594,11 +611,7 @@ void
 vig_emu_run (const char *name, dim3 grid, dim3 block, size_t shared, const std::function<void ()> &kernel)
 {
   static std::vector<unsigned> order;
-  if (!emu.order_known) {
-    const char *wanted = getenv ("VIG_EMU_ORDER");
-    if (!vig_emu_set_order (wanted ? wanted : "forward"))
-      vig_emu_fail ("VIG_EMU_ORDER is '%s', expected forward, reverse or shuffle:SEED", wanted);
-  }
+  know_order ();
   std::lock_guard<std::mutex> lock (emu.mutex);
   void *memory;
   if (posix_memalign (&memory, 128, shared))

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -20,9 +21,14 @@
 #define ASAN_UNPOISON_MEMORY_REGION(memory, size) ((void) (memory), (void) (size))
 #endif
 
+typedef std::vector<std::function<void ()>> Operations;
+
 struct vig_emu_stream {
   std::deque<std::function<void ()>> queue;
   uint64_t enqueued = 0, done = 0;
+  bool busy = false; /* in the middle of an operation */
+  enum { NOT, VALID, INVALID } capture = NOT;
+  Operations captured;
 };
 
 struct vig_emu_event {
@@ -30,12 +36,20 @@ struct vig_emu_event {
   uint64_t at = 0;
 };
 
+struct vig_emu_graph {
+  Operations operations;
+};
+
+struct vig_emu_graph_exec {
+  std::shared_ptr<Operations> operations; /* a replay that is enqueued keeps them */
+};
+
 namespace {
 
 struct Emulator {
   std::recursive_mutex lock;
   std::map<uintptr_t, size_t> device, pinned; /* allocations: address to size */
-  std::map<cudaStream_t, int> streams;
+  std::vector<cudaStream_t> streams;
   std::map<std::string, int> calls;
   int others = 0; /* events, and what vig_emu_count () says */
   int running = 0;
@@ -53,6 +67,7 @@ emu ()
 typedef std::lock_guard<std::recursive_mutex> Lock;
 
 thread_local cudaError_t last_error;
+thread_local cudaStream_t captured_here; /* by this thread */
 
 const struct { cudaError_t error; const char *name, *string; } errors[] = {
   { cudaSuccess, "cudaSuccess", "no error" },
@@ -70,6 +85,12 @@ const struct { cudaError_t error; const char *name, *string; } errors[] = {
   { cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered" },
   { cudaErrorLaunchOutOfResources, "cudaErrorLaunchOutOfResources", "too many resources requested for launch" },
   { cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure" },
+  { cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported", "operation not permitted when stream is capturing" },
+  { cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated", "operation failed due to a previous error during capture" },
+  { cudaErrorStreamCaptureUnmatched, "cudaErrorStreamCaptureUnmatched", "capture was not initiated in this stream" },
+  { cudaErrorStreamCaptureIsolation, "cudaErrorStreamCaptureIsolation", "dependency created on uncaptured work in another stream" },
+  { cudaErrorStreamCaptureImplicit, "cudaErrorStreamCaptureImplicit", "operation would make the legacy stream depend on a capturing blocking stream" },
+  { cudaErrorStreamCaptureWrongThread, "cudaErrorStreamCaptureWrongThread", "attempt to terminate a thread-local capture sequence from another thread" },
   { cudaErrorUnknown, "cudaErrorUnknown", "unknown error" },
 };
 
@@ -110,6 +131,30 @@ enter (const char *call, cudaError_t usual)
   return vig_emu_fails (call, &name) ? failed (error_named (name, usual)) : cudaSuccess;
 }
 
+/* Ends the use of a capture: what was captured so far, and whatever follows, is lost. */
+cudaError_t
+invalidate (cudaStream_t stream, cudaError_t error)
+{
+  stream->capture = vig_emu_stream::INVALID;
+  stream->captured.clear ();
+  return failed (error);
+}
+
+/* As enter, for what may make the device or the host wait. */
+cudaError_t
+enter_waiting (const char *call, cudaError_t usual)
+{
+  cudaError_t error = enter (call, usual);
+  return error == cudaSuccess && captured_here ? invalidate (captured_here, cudaErrorStreamCaptureUnsupported) : error;
+}
+
+bool
+is_stream (cudaStream_t stream)
+{
+  const auto &all = emu ().streams;
+  return std::find (all.begin (), all.end (), stream) != all.end ();
+}
+
 bool
 inside (const std::map<uintptr_t, size_t> &memory, const void *from, size_t size)
 {
@@ -137,6 +182,35 @@ let_device_memory (bool open)
       ASAN_POISON_MEMORY_REGION ((void *) m.first, m.second);
 }
 
+void
+step (cudaStream_t stream)
+{
+  Emulator &e = emu ();
+  const char *name;
+  std::function<void ()> run = std::move (stream->queue.front ());
+
+  stream->queue.pop_front ();
+  if (e.lost == cudaSuccess && vig_emu_fails ("run", &name))
+    e.lost = error_named (name, cudaErrorIllegalAddress);
+  stream->busy = true;
+  if (e.lost == cudaSuccess)
+    run ();
+  stream->busy = false;
+  stream->done++;
+}
+
+/* A stream that may take a step before the next one of `stream`, or NULL if none or if the order is another. */
+cudaStream_t
+choose_other (cudaStream_t stream)
+{
+  std::vector<cudaStream_t> able;
+  for (cudaStream_t s : emu ().streams)
+    if (s != stream && !s->busy && !s->queue.empty ())
+      able.push_back (s);
+  unsigned i = able.empty () ? 0 : vig_emu_choose ((unsigned) able.size () + 1);
+  return i ? able[i - 1] : nullptr;
+}
+
 /* Runs the stream's operations up to number `until`. */
 void
 drain (cudaStream_t stream, uint64_t until)
@@ -147,14 +221,10 @@ drain (cudaStream_t stream, uint64_t until)
   if (e.running++ == 0)
     let_device_memory (true);
   while (stream->done < until) {
-    const char *name;
-    std::function<void ()> run = std::move (stream->queue.front ());
-    stream->queue.pop_front ();
-    stream->done++;
-    if (e.lost == cudaSuccess && vig_emu_fails ("run", &name))
-      e.lost = error_named (name, cudaErrorIllegalAddress);
-    if (e.lost == cudaSuccess)
-      run ();
+    if (cudaStream_t other = choose_other (stream))
+      step (other);
+    else
+      step (stream);
   }
   if (--e.running == 0)
     let_device_memory (false);
@@ -163,8 +233,8 @@ drain (cudaStream_t stream, uint64_t until)
 void
 drain_all ()
 {
-  for (const auto &s : emu ().streams)
-    drain (s.first, s.first->enqueued);
+  for (cudaStream_t s : emu ().streams)
+    drain (s, s->enqueued);
 }
 
 cudaError_t
@@ -187,6 +257,8 @@ release (std::map<uintptr_t, size_t> &memory, void *p)
 {
   if (!p)
     return emu ().lost;
+  if (captured_here)
+    return invalidate (captured_here, cudaErrorStreamCaptureUnsupported);
   auto i = memory.find ((uintptr_t) p);
   if (i == memory.end ())
     return failed (cudaErrorInvalidValue);
@@ -215,15 +287,23 @@ vig_emu_fails (const char *call, const char **error)
   return true;
 }
 
-bool
+cudaError_t
 vig_emu_enqueue (cudaStream_t stream, std::function<void ()> run)
 {
   Lock lock (emu ().lock);
   if (emu ().lost != cudaSuccess)
-    return false;
+    return failed (emu ().lost);
+  if (!is_stream (stream))
+    return captured_here ? invalidate (captured_here, cudaErrorStreamCaptureImplicit) : failed (cudaErrorInvalidResourceHandle);
+  if (stream->capture == vig_emu_stream::INVALID)
+    return failed (cudaErrorStreamCaptureInvalidated);
+  if (stream->capture == vig_emu_stream::VALID) {
+    stream->captured.push_back (std::move (run));
+    return cudaSuccess;
+  }
   stream->queue.push_back (std::move (run));
   stream->enqueued++;
-  return true;
+  return cudaSuccess;
 }
 
 cudaError_t
@@ -231,9 +311,7 @@ vig_emu_launch (cudaStream_t stream, std::function<void ()> run)
 {
   Lock lock (emu ().lock);
   cudaError_t error = enter ("launch", cudaErrorLaunchOutOfResources);
-  if (error == cudaSuccess)
-    vig_emu_enqueue (stream, std::move (run));
-  return error;
+  return error == cudaSuccess ? vig_emu_enqueue (stream, std::move (run)) : error;
 }
 
 void
@@ -360,7 +438,7 @@ cudaError_t
 cudaMalloc (void **memory, size_t size)
 {
   Lock lock (emu ().lock);
-  cudaError_t error = enter ("cudaMalloc", cudaErrorMemoryAllocation);
+  cudaError_t error = enter_waiting ("cudaMalloc", cudaErrorMemoryAllocation);
   if (error == cudaSuccess && !fits (size))
     error = failed (cudaErrorMemoryAllocation);
   if (error == cudaSuccess)
@@ -382,7 +460,7 @@ cudaError_t
 cudaMallocHost (void **memory, size_t size)
 {
   Lock lock (emu ().lock);
-  cudaError_t error = enter ("cudaMallocHost", cudaErrorMemoryAllocation);
+  cudaError_t error = enter_waiting ("cudaMallocHost", cudaErrorMemoryAllocation);
   return error == cudaSuccess ? allocate (emu ().pinned, memory, size) : error;
 }
 
@@ -406,14 +484,17 @@ cudaMemcpyAsync (void *to, const void *from, size_t size, cudaMemcpyKind kind, c
   if ((to_host ? touches_device (to, size) : !inside (e.device, to, size))
       || (from_host ? touches_device (from, size) : !inside (e.device, from, size)))
     return failed (cudaErrorInvalidValue);
-  if (from_host && !inside (e.pinned, from, size)) {
+  bool pinned = (!from_host || inside (e.pinned, from, size)) && (!to_host || inside (e.pinned, to, size));
+  if (!pinned && is_stream (stream) && stream->capture != vig_emu_stream::NOT)
+    return invalidate (stream, cudaErrorStreamCaptureUnsupported);
+  if (from_host && !pinned) {
     auto copy = std::make_shared<std::vector<char>> ((const char *) from, (const char *) from + size);
-    vig_emu_enqueue (stream, [=] { memcpy (to, copy->data (), size); });
-  } else
-    vig_emu_enqueue (stream, [=] { memcpy (to, from, size); });
-  if (to_host && !inside (e.pinned, to, size))
+    return vig_emu_enqueue (stream, [=] { memcpy (to, copy->data (), size); });
+  }
+  error = vig_emu_enqueue (stream, [=] { memcpy (to, from, size); });
+  if (error == cudaSuccess && !pinned)
     drain (stream, stream->enqueued);
-  return failed (e.lost);
+  return error == cudaSuccess ? failed (e.lost) : error;
 }
 
 cudaError_t
@@ -425,8 +506,7 @@ cudaMemsetAsync (void *to, int value, size_t size, cudaStream_t stream)
     return error;
   if (!inside (emu ().device, to, size))
     return failed (cudaErrorInvalidValue);
-  vig_emu_enqueue (stream, [=] { memset (to, value, size); });
-  return cudaSuccess;
+  return vig_emu_enqueue (stream, [=] { memset (to, value, size); });
 }
 
 /* ---- streams and events ---- */
@@ -437,7 +517,7 @@ cudaStreamCreateWithFlags (cudaStream_t *stream, unsigned)
   Lock lock (emu ().lock);
   cudaError_t error = enter ("cudaStreamCreateWithFlags", cudaErrorMemoryAllocation);
   if (error == cudaSuccess)
-    emu ().streams[*stream = new vig_emu_stream] = 1;
+    emu ().streams.push_back (*stream = new vig_emu_stream);
   return error;
 }
 
@@ -445,10 +525,11 @@ cudaError_t
 cudaStreamDestroy (cudaStream_t stream)
 {
   Lock lock (emu ().lock);
-  if (!emu ().streams.count (stream))
+  auto &all = emu ().streams;
+  if (!is_stream (stream))
     return failed (cudaErrorInvalidResourceHandle);
   drain (stream, stream->enqueued);
-  emu ().streams.erase (stream);
+  all.erase (std::find (all.begin (), all.end (), stream));
   delete stream;
   return failed (emu ().lost);
 }
@@ -457,7 +538,11 @@ cudaError_t
 cudaStreamSynchronize (cudaStream_t stream)
 {
   Lock lock (emu ().lock);
-  cudaError_t error = enter ("cudaStreamSynchronize", cudaErrorUnknown);
+  cudaError_t error = enter_waiting ("cudaStreamSynchronize", cudaErrorUnknown);
+  if (error == cudaSuccess && !is_stream (stream))
+    return failed (cudaErrorInvalidResourceHandle);
+  if (error == cudaSuccess && stream->capture != vig_emu_stream::NOT)
+    return invalidate (stream, cudaErrorStreamCaptureUnsupported);
   if (error == cudaSuccess)
     drain (stream, stream->enqueued);
   return failed (emu ().lost != cudaSuccess ? emu ().lost : error);
@@ -471,12 +556,14 @@ cudaStreamWaitEvent (cudaStream_t stream, cudaEvent_t event, unsigned)
   cudaError_t error = enter ("cudaStreamWaitEvent", cudaErrorInvalidResourceHandle);
   cudaStream_t other = event->stream;
   uint64_t at = event->at;
-  if (error == cudaSuccess && other)
-    vig_emu_enqueue (stream, [=] {
-      if (emu ().streams.count (other))
-        drain (other, at);
-    });
-  return error;
+  if (error != cudaSuccess || !other)
+    return error;
+  if (is_stream (stream) && stream->capture != vig_emu_stream::NOT)
+    return invalidate (stream, cudaErrorStreamCaptureIsolation);
+  return vig_emu_enqueue (stream, [=] {
+    if (is_stream (other))
+      drain (other, at);
+  });
 }
 
 cudaError_t
@@ -505,10 +592,14 @@ cudaEventRecord (cudaEvent_t event, cudaStream_t stream)
 {
   Lock lock (emu ().lock);
   cudaError_t error = enter ("cudaEventRecord", cudaErrorInvalidResourceHandle);
-  if (error == cudaSuccess) {
-    event->stream = stream;
-    event->at = stream->enqueued;
-  }
+  if (error != cudaSuccess)
+    return error;
+  if (!is_stream (stream))
+    return failed (cudaErrorInvalidResourceHandle);
+  if (stream->capture != vig_emu_stream::NOT)
+    return invalidate (stream, cudaErrorStreamCaptureUnsupported);
+  event->stream = stream;
+  event->at = stream->enqueued;
   return error;
 }
 
@@ -516,8 +607,91 @@ cudaError_t
 cudaEventSynchronize (cudaEvent_t event)
 {
   Lock lock (emu ().lock);
-  cudaError_t error = enter ("cudaEventSynchronize", cudaErrorUnknown);
-  if (error == cudaSuccess && event->stream && emu ().streams.count (event->stream))
+  cudaError_t error = enter_waiting ("cudaEventSynchronize", cudaErrorUnknown);
+  if (error == cudaSuccess && event->stream && is_stream (event->stream))
     drain (event->stream, event->at);
   return failed (emu ().lost != cudaSuccess ? emu ().lost : error);
+}
+
+/* ---- graphs ---- */
+
+cudaError_t
+cudaStreamBeginCapture (cudaStream_t stream, cudaStreamCaptureMode)
+{
+  Lock lock (emu ().lock);
+  cudaError_t error = enter ("cudaStreamBeginCapture", cudaErrorStreamCaptureUnsupported);
+  if (error != cudaSuccess)
+    return error;
+  if (!is_stream (stream))
+    return failed (cudaErrorStreamCaptureUnsupported); /* stream 0 */
+  if (captured_here || stream->capture != vig_emu_stream::NOT)
+    return failed (cudaErrorInvalidValue);
+  stream->capture = vig_emu_stream::VALID;
+  captured_here = stream;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaStreamEndCapture (cudaStream_t stream, cudaGraph_t *graph)
+{
+  Lock lock (emu ().lock);
+  cudaError_t error = enter ("cudaStreamEndCapture", cudaErrorStreamCaptureInvalidated);
+  *graph = nullptr;
+  if (!is_stream (stream) || stream->capture == vig_emu_stream::NOT)
+    return failed (cudaErrorStreamCaptureUnmatched);
+  if (captured_here != stream)
+    return failed (cudaErrorStreamCaptureWrongThread);
+  if (error == cudaSuccess && stream->capture == vig_emu_stream::INVALID)
+    error = failed (cudaErrorStreamCaptureInvalidated);
+  Operations captured = std::move (stream->captured);
+  stream->captured.clear ();
+  stream->capture = vig_emu_stream::NOT;
+  captured_here = nullptr;
+  if (error != cudaSuccess)
+    return error;
+  *graph = new vig_emu_graph { std::move (captured) };
+  vig_emu_count (1);
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaGraphInstantiate (cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
+{
+  Lock lock (emu ().lock);
+  cudaError_t error = enter_waiting ("cudaGraphInstantiate", cudaErrorMemoryAllocation);
+  if (error != cudaSuccess)
+    return error;
+  *exec = new vig_emu_graph_exec { std::make_shared<Operations> (graph->operations) };
+  vig_emu_count (1);
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaGraphLaunch (cudaGraphExec_t exec, cudaStream_t stream)
+{
+  Lock lock (emu ().lock);
+  cudaError_t error = enter ("cudaGraphLaunch", cudaErrorLaunchOutOfResources);
+  auto operations = exec->operations;
+  for (size_t i = 0; error == cudaSuccess && i < operations->size (); i++)
+    error = vig_emu_enqueue (stream, [operations, i] { (*operations)[i] (); });
+  return error;
+}
+
+cudaError_t
+cudaGraphDestroy (cudaGraph_t graph)
+{
+  Lock lock (emu ().lock);
+  delete graph;
+  vig_emu_count (-1);
+  return failed (emu ().lost);
+}
+
+/* One that is in flight ends first. */
+cudaError_t
+cudaGraphExecDestroy (cudaGraphExec_t exec)
+{
+  Lock lock (emu ().lock);
+  delete exec;
+  vig_emu_count (-1);
+  return failed (emu ().lost);
 }

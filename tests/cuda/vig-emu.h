@@ -84,7 +84,7 @@ void vig_emu_run (const char *name, dim3 grid, dim3 block, size_t shared, const 
 cudaError_t vig_emu_check_launch (dim3 grid, dim3 block, size_t shared);
 
 /* Instead of VIG_EMU_ORDER, in its syntax; false if it is none. For tests in C too. */
-extern "C" bool vig_emu_set_order (const char *order);
+extern "C" __attribute__ ((visibility ("default"))) bool vig_emu_set_order (const char *order);
 
 #define VIG_LAUNCH(...) vig_launch (#__VA_ARGS__, __VA_ARGS__)
 

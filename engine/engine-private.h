@@ -13,7 +13,7 @@ VigEngine *vig_engine_new_with_kernels (VigModel *model, VigKernels *kernels, co
     VigPrecision precision, GError **error);
 
 /* Classifies once more what the last batch of this size left in the device's memory, for benchmarks: copying is not timed.
- * A batch larger than a plan has its last chunk's items in every chunk. */
+ * A batch larger than the plan's inputs has their items again and again. */
 gboolean vig_engine_classify_resident (VigEngine *engine, guint n, guint height, guint width, VigOutput *output,
     GError **error);
 

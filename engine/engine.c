@@ -195,9 +195,13 @@ vig_engine_get_weight_bytes (const VigEngine *engine)
 gsize
 vig_engine_get_workspace_bytes (const VigEngine *engine)
 {
+  const VigKernels *k = engine->kernels;
   gsize bytes = 0;
-  for (guint i = 0; i < N_PLANS; i++)
-    bytes += engine->plans[i] ? engine->plans[i]->workspace_bytes : 0;
+  for (guint i = 0; i < N_PLANS; i++) {
+    const VigPlan *p = engine->plans[i];
+    bytes += p ? p->workspace_bytes : 0;
+    bytes += p && p->pipe ? k->pipe_bytes (k->ctx, p->pipe) : 0;
+  }
   return bytes;
 }
 
@@ -283,36 +287,13 @@ check_given (const void *data, const char *what, guint n, const VigOutput *outpu
   return FALSE;
 }
 
+/* Whether @failure, of the kernels, is none. */
 static gboolean
-check_finished (VigEngine *e, GError **error)
+check_failure (VigEngine *e, const char *failure, GError **error)
 {
-  const char *failure = e->kernels->finish (e->kernels->ctx);
   if (failure)
     g_set_error (error, VIG_ERROR, VIG_ERROR_FAILED, "device %s: the computation failed: %s", e->device, failure);
   return !failure;
-}
-
-/* Forward pass over the @n items in plan->input; results to items @first … of @output. */
-static gboolean
-run_chunk (VigEngine *e, VigPlan *plan, guint first, guint n, VigOutput *output, GError **error)
-{
-  const VigKernels *k = e->kernels;
-  gsize classes = e->model->config.n_classes, features = vig_config_n_features (&e->model->config);
-  const gint64 start = g_get_monotonic_time ();
-
-  vig_forward (e->model, e->weights, plan, n, &e->tap);
-  if (output->logits)
-    k->download (k->ctx, output->logits + first * classes, plan->logits, n * classes * sizeof (float));
-  if (output->probabilities)
-    k->download (k->ctx, output->probabilities + first * classes, plan->probabilities, n * classes * sizeof (float));
-  if (output->features)
-    k->download (k->ctx, output->features + first * features, plan->features, n * features * sizeof (float));
-  if (!check_finished (e, error))
-    return FALSE;
-  if (output->logits || output->probabilities || output->features)
-    e->on_trial = FALSE;
-  output->inference_us += g_get_monotonic_time () - start;
-  return TRUE;
 }
 
 /* The @n frames into [n, 3, size, size]; neighbours of one kind in one call. */
@@ -356,83 +337,189 @@ check_frames (VigEngine *e, const VigFrame *frames, guint n, guint size, GError 
   return TRUE;
 }
 
+/* What is classified: @n frames or tensors, as inputs [3, h, w]; neither: what the plan's inputs hold already. */
+typedef struct {
+  const VigFrame *frames;
+  const float *tensors;
+  guint n, h, w;
+} Work;
+
+/* Items of it that are computed together, in an input of the plan. */
+typedef struct {
+  guint slot, first, n;
+} Chunk;
+
+/* Whether chunks may be in flight. What a tap is to see is computed at once. */
 static gboolean
-classify_frames (VigEngine *e, const VigFrame *frames, guint n, guint size, VigOutput *output, GError **error)
+has_pipe (const VigEngine *e, const VigPlan *plan)
 {
-  VigPlan *plan = get_plan (e, n, size, size, error);
+  return plan->pipe && !e->tap.func;
+}
+
+static gboolean
+fill (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, VigOutput *output, GError **error)
+{
+  const gint64 begin = g_get_monotonic_time ();
+  gsize item = (gsize) 3 * work->h * work->w;
+  float *input = plan->inputs[c->slot];
+
+  if (has_pipe (e, plan))
+    e->kernels->pipe_fill (e->kernels->ctx, plan->pipe);
+  if (work->tensors)
+    e->kernels->upload (e->kernels->ctx, input, work->tensors + c->first * item, c->n * item * sizeof (float));
+  if (!work->frames)
+    return TRUE;
+  if (!preprocess (e, work->frames, c->first, c->n, work->h, input, error))
+    return FALSE;
+  output->preprocess_us += g_get_monotonic_time () - begin;
+  return TRUE;
+}
+
+typedef struct {
+  VigEngine *engine;
+  VigPlan *plan;
+  guint n;
+} Forward;
+
+static void
+forward (void *data)
+{
+  const Forward *f = data;
+  vig_forward (f->engine->model, f->engine->weights, f->plan, f->n, &f->engine->tap);
+}
+
+/* Enqueues the forward pass over an input that is filled. */
+static void
+start (VigEngine *e, VigPlan *plan, const Chunk *c)
+{
+  VigResults r = vig_plan_use (plan, &e->model->config, c->slot, c->n);
+  Forward f = { e, plan, c->n };
+  const char *why;
+
+  if (!has_pipe (e, plan)) {
+    forward (&f);
+    return;
+  }
+  why = e->kernels->pipe_run (e->kernels->ctx, plan->pipe, &(VigPipeRun) { .slot = (int) c->slot, .n = (int) c->n,
+      .work = forward, .data = &f, .results = plan->results, .size = r.bytes });
+  if (why)
+    g_debug ("device %s: input %ux%u goes on without recordings: %s", e->device, plan->w, plan->h, why);
+}
+
+/* As a table's download, from the host's memory. */
+static void
+copy_on_host (void *ctx, void *to, const void *from, size_t size)
+{
+  memcpy (to, from, size);
+}
+
+/* The chunk's results from memory that begins at @base to their places. */
+static void
+deliver (VigEngine *e, const Chunk *c, void *base, void (*copy) (void *, void *, const void *, size_t), VigOutput *output)
+{
+  VigResults r = vig_plan_results (&e->model->config, base, c->n);
+  gsize classes = e->model->config.n_classes, features = vig_config_n_features (&e->model->config);
+  void *ctx = e->kernels->ctx;
+
+  if (output->logits)
+    copy (ctx, output->logits + c->first * classes, r.logits, c->n * classes * sizeof (float));
+  if (output->probabilities)
+    copy (ctx, output->probabilities + c->first * classes, r.probabilities, c->n * classes * sizeof (float));
+  if (output->features)
+    copy (ctx, output->features + c->first * features, r.features, c->n * features * sizeof (float));
+}
+
+/* Waits for a chunk that was started. */
+static gboolean
+collect (VigEngine *e, VigPlan *plan, const Chunk *c, VigOutput *output, GError **error)
+{
+  const VigKernels *k = e->kernels;
+  const char *failure;
+  void *host;
+
+  if (has_pipe (e, plan)) {
+    failure = k->pipe_wait (k->ctx, plan->pipe, (int) c->slot, &host);
+    if (!failure)
+      deliver (e, c, host, copy_on_host, output);
+  } else {
+    deliver (e, c, plan->results, k->download, output);
+    failure = k->finish (k->ctx);
+  }
+  if (!check_failure (e, failure, error))
+    return FALSE;
+  if (output->logits || output->probabilities || output->features)
+    e->on_trial = FALSE;
+  return TRUE;
+}
+
+/* As many chunks as there are inputs are in flight: one is filled while another is computed. */
+static gboolean
+classify_here (VigEngine *e, const Work *work, VigOutput *output, GError **error)
+{
+  VigPlan *plan = get_plan (e, work->n, work->h, work->w, error);
+  const gint64 begin = g_get_monotonic_time ();
+  guint started = 0, done = 0, slots;
+  gboolean ok = TRUE;
 
   if (!plan)
     return FALSE;
-  output->preprocess_us = output->inference_us = 0;
-  for (guint first = 0; first < n; first += plan->batch) {
-    const gint64 start = g_get_monotonic_time ();
-    guint chunk = MIN (plan->batch, n - first);
-    if (!preprocess (e, frames, first, chunk, size, plan->input, error) || !check_finished (e, error))
-      return FALSE;
-    output->preprocess_us += g_get_monotonic_time () - start;
-    if (!run_chunk (e, plan, first, chunk, output, error))
-      return FALSE;
+  slots = has_pipe (e, plan) ? plan->n_slots : 1;
+  output->preprocess_us = 0;
+  while (ok && done < work->n) {
+    gboolean more = started < work->n && started - done < slots * plan->batch;
+    guint first = more ? started : done;
+    Chunk c = { .slot = first / plan->batch % slots, .first = first, .n = MIN (plan->batch, work->n - first) };
+    if (more) {
+      ok = fill (e, plan, work, &c, output, error);
+      if (ok)
+        start (e, plan, &c);
+      started += c.n;
+    } else {
+      ok = collect (e, plan, &c, output, error);
+      done += c.n;
+    }
   }
-  return TRUE;
+  output->inference_us = g_get_monotonic_time () - begin - output->preprocess_us;
+  if (!ok)
+    e->kernels->finish (e->kernels->ctx); /* for what else is in flight */
+  return ok;
+}
+
+static gboolean
+classify (VigEngine *e, const Work *work, VigOutput *output, GError **error)
+{
+  GError *failure = NULL;
+
+  if (classify_here (e, work, output, &failure)
+      || (took_over (e, &failure) && classify_here (e, work, output, &failure)))
+    return TRUE;
+  g_propagate_error (error, failure);
+  return FALSE;
 }
 
 gboolean
 vig_engine_classify_frames (VigEngine *e, const VigFrame *frames, guint n, guint size, VigOutput *output,
     GError **error)
 {
-  GError *failure = NULL;
-
   size = size ? size : vig_model_get_input_size (e->model);
-  if (!check_given (frames, "frames", n, output, error) || !check_size (e, size, size, error)
-      || !check_frames (e, frames, n, size, error))
-    return FALSE;
-  if (classify_frames (e, frames, n, size, output, &failure)
-      || (took_over (e, &failure) && classify_frames (e, frames, n, size, output, &failure)))
-    return TRUE;
-  g_propagate_error (error, failure);
-  return FALSE;
-}
-
-/* @input NULL: what the plan's input holds already. */
-static gboolean
-classify_tensors (VigEngine *e, const float *input, guint n, guint height, guint width, VigOutput *output,
-    GError **error)
-{
-  gsize item = (gsize) 3 * height * width;
-  VigPlan *plan = get_plan (e, n, height, width, error);
-
-  if (!plan)
-    return FALSE;
-  output->preprocess_us = output->inference_us = 0;
-  for (guint first = 0; first < n; first += plan->batch) {
-    guint chunk = MIN (plan->batch, n - first);
-    if (input)
-      e->kernels->upload (e->kernels->ctx, plan->input, input + first * item, chunk * item * sizeof (float));
-    if (!run_chunk (e, plan, first, chunk, output, error))
-      return FALSE;
-  }
-  return TRUE;
+  return check_given (frames, "frames", n, output, error) && check_size (e, size, size, error)
+      && check_frames (e, frames, n, size, error)
+      && classify (e, &(Work) { .frames = frames, .n = n, .h = size, .w = size }, output, error);
 }
 
 gboolean
 vig_engine_classify_tensors (VigEngine *e, const float *input, guint n, guint height, guint width, VigOutput *output,
     GError **error)
 {
-  GError *failure = NULL;
-
-  if (!check_given (input, "tensors", n, output, error) || !check_size (e, height, width, error))
-    return FALSE;
-  if (classify_tensors (e, input, n, height, width, output, &failure)
-      || (took_over (e, &failure) && classify_tensors (e, input, n, height, width, output, &failure)))
-    return TRUE;
-  g_propagate_error (error, failure);
-  return FALSE;
+  return check_given (input, "tensors", n, output, error) && check_size (e, height, width, error)
+      && classify (e, &(Work) { .tensors = input, .n = n, .h = height, .w = width }, output, error);
 }
 
 gboolean
 vig_engine_classify_resident (VigEngine *e, guint n, guint height, guint width, VigOutput *output, GError **error)
 {
-  return check_size (e, height, width, error) && classify_tensors (e, NULL, n, height, width, output, error);
+  return check_size (e, height, width, error)
+      && classify_here (e, &(Work) { .n = n, .h = height, .w = width }, output, error);
 }
 
 gboolean
@@ -459,7 +546,7 @@ vig_engine_preprocess (VigEngine *e, const VigFrame *frame, guint size, float *o
   done = preprocess (e, frame, 0, 1, size, memory, error);
   if (done)
     e->kernels->download (e->kernels->ctx, output, memory, bytes);
-  done = done && check_finished (e, error);
+  done = done && check_failure (e, e->kernels->finish (e->kernels->ctx), error);
   e->kernels->free (e->kernels->ctx, memory);
   return done;
 }

@@ -45,6 +45,32 @@ take (Arena *arena, gsize bytes)
   return memory;
 }
 
+/* One behind the other, whatever n, so that one copy fetches them. */
+VigResults
+vig_plan_results (const VigConfig *config, float *base, guint n)
+{
+  Arena arena = { .base = (char *) base };
+  VigResults r;
+
+  r.features = take (&arena, n * vig_config_n_features (config) * sizeof (float));
+  r.logits = take (&arena, n * config->n_classes * sizeof (float));
+  r.probabilities = take (&arena, n * config->n_classes * sizeof (float));
+  r.bytes = arena.end;
+  return r;
+}
+
+VigResults
+vig_plan_use (VigPlan *p, const VigConfig *config, guint slot, guint n)
+{
+  VigResults r = vig_plan_results (config, p->results, n);
+
+  p->input = p->inputs[slot];
+  p->features = r.features;
+  p->logits = r.logits;
+  p->probabilities = r.probabilities;
+  return r;
+}
+
 /* Gives every buffer its place; returns how many bytes they take together. */
 static gsize
 layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
@@ -56,11 +82,10 @@ layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
 
   for (guint s = 0; s < c->n_stages; s++)
     widest = MAX (widest, tokens (p->grids[s]) * c->dims[s]);
-  p->input = take (&arena, B * 3 * p->h * p->w * f32);
+  for (guint i = 0; i < p->n_slots; i++)
+    p->inputs[i] = take (&arena, B * 3 * p->h * p->w * f32);
   p->x = take (&arena, B * widest * f32);
-  p->features = take (&arena, B * features * f32);
-  p->logits = take (&arena, B * c->n_classes * f32);
-  p->probabilities = take (&arena, B * c->n_classes * f32);
+  p->results = take (&arena, vig_plan_results (c, NULL, p->batch).bytes);
 
   gsize shared = arena.at; /* from here on the parts of the network follow one another in the same memory */
   p->stem_out = take (&arena, B * tokens (p->stem) * half * f32);
@@ -112,11 +137,13 @@ vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint ba
 {
   VigPlan *p = g_new0 (VigPlan, 1);
 
-  *p = (VigPlan) { .kernels = kernels, .h = h, .w = w, .batch = batch };
+  *p = (VigPlan) { .kernels = kernels, .h = h, .w = w, .batch = batch, .n_slots = kernels->pipe_create ? VIG_SLOTS : 1 };
   vig_config_grids (&model->config, h, w, &p->stem, p->grids);
   p->workspace_bytes = layout (p, &model->config, type, NULL);
   p->workspace = kernels->alloc (kernels->ctx, p->workspace_bytes);
-  if (!p->workspace || (!model->config.hierarchical && !resize_position_embedding (p, model))) {
+  if (kernels->pipe_create)
+    p->pipe = kernels->pipe_create (kernels->ctx, vig_plan_results (&model->config, NULL, batch).bytes);
+  if (!p->workspace || (kernels->pipe_create && !p->pipe) || (!model->config.hierarchical && !resize_position_embedding (p, model))) {
     const char *why = kernels->finish (kernels->ctx);
     g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "input %ux%u: no memory for the %" G_GSIZE_FORMAT
         " bytes of workspace that a batch of %u needs%s%s", w, h, p->workspace_bytes, batch, why ? ": " : "",
@@ -133,6 +160,8 @@ vig_plan_free (VigPlan *plan)
 {
   if (!plan)
     return;
+  if (plan->pipe)
+    plan->kernels->pipe_destroy (plan->kernels->ctx, plan->pipe);
   plan->kernels->free (plan->kernels->ctx, plan->workspace);
   plan->kernels->free (plan->kernels->ctx, plan->pos);
   g_free (plan);

@@ -32,6 +32,12 @@ typedef struct {
   float *pos;      /* plain: [L, D] position embedding of this grid */
   guint64 used;    /* when last: the engine's clock */
 
+  guint n_slots;   /* inputs: one for each batch in flight */
+  VigPipe *pipe;   /* NULL: the backend has none */
+  float *inputs[VIG_SLOTS];
+  float *results;
+
+  /* of the batch that vig_plan_use() chose */
   float *input;    /* [B, 3, h, w] */
   float *x;        /* [B, L, D]: the residual stream, of whichever stage */
   void *cols[2];   /* patches of the stem's convolutions, of type */
@@ -42,6 +48,12 @@ typedef struct {
   float *logits, *probabilities; /* [B, classes] */
 } VigPlan;
 
+/* Where the results of @n items lie in memory that begins at @base; bytes of all of them. */
+typedef struct {
+  float *features, *logits, *probabilities;
+  gsize bytes;
+} VigResults;
+
 /* How many items of @h x @w are computed together: see plan.c. */
 guint vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h, guint w);
 
@@ -49,5 +61,9 @@ guint vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h,
 VigPlan *vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w,
     GError **error);
 void vig_plan_free (VigPlan *plan); /* NULL is allowed */
+
+VigResults vig_plan_results (const VigConfig *config, float *base, guint n);
+/* The next forward pass is of @n items in @slot. */
+VigResults vig_plan_use (VigPlan *plan, const VigConfig *config, guint slot, guint n);
 
 #endif

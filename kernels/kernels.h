@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VIG_KERNELS_ABI 1
+#define VIG_KERNELS_ABI 2
 
 /* Element type of the tensors that feed a matrix product. bf16 and f16 (IEEE half) are stored as uint16_t, rounded to
  * nearest even; what f16 cannot hold is infinite. */
@@ -189,6 +189,30 @@ typedef struct {
   float *y;
 } VigSoftmax;
 
+/* ---- batches in flight ---------------------------------------------------------------------------------------- */
+
+/*
+ * A backend that works while its caller goes on can prepare one batch's input while it computes another. A VigPipe holds
+ * up to VIG_SLOTS batches in flight, each in a slot with its own input and results:
+ *   pipe_fill  what is enqueued from here to pipe_run makes the slot's input, beside the batches that were run before
+ *   pipe_run   computes it after those, and copies the results to the host
+ *   pipe_wait  waits for the slot's batch alone
+ * A slot's input is made again only when its last batch was waited for. finish() waits for all pipes, and ends a fill.
+ */
+enum { VIG_SLOTS = 2 };
+
+typedef struct VigPipe VigPipe;
+
+/* What work enqueues, arguments and all, depends on slot and n alone as long as the pipe lives: it may be recorded and
+ * repeated without calling work. Until then work is called before pipe_run returns. */
+typedef struct {
+  int slot, n;             /* n: items */
+  void (*work)(void *data);
+  void *data;
+  const void *results;     /* where work leaves them; depends on slot and n, too */
+  size_t size;
+} VigPipeRun;
+
 /* ---- the table ------------------------------------------------------------------------------------------------ */
 
 typedef struct VigKernels VigKernels;
@@ -227,6 +251,15 @@ struct VigKernels {
   void (*swiglu)(void *ctx, const VigSwiglu *a);
   void (*pool_mean)(void *ctx, const VigPoolMean *a);
   void (*softmax)(void *ctx, const VigSoftmax *a);
+
+  /* All or none: NULL in a backend that has done the work when a call returns. */
+  VigPipe *(*pipe_create)(void *ctx, size_t results); /* bytes at most; NULL: finish() says why */
+  void (*pipe_fill)(void *ctx, VigPipe *p);
+  const char *(*pipe_run)(void *ctx, VigPipe *p, const VigPipeRun *a); /* NULL, or once: why it is not recorded */
+  const char *(*pipe_wait)(void *ctx, VigPipe *p, int slot, void **results); /* NULL, or as finish(); *results: on the
+                                                                               host, until the slot's next run */
+  size_t (*pipe_bytes)(void *ctx, const VigPipe *p);  /* operators' own memory, less the workspace of libraries */
+  void (*pipe_destroy)(void *ctx, VigPipe *p);        /* NULL is allowed; nothing is in flight */
 };
 
 /* The reference: scalar, one thread, no library. Never NULL but for want of memory. Close with k->close(k). */

@@ -53,6 +53,7 @@ VIG_API const char *vig_engine_get_device (const VigEngine *engine);      /* "cp
 VIG_API const char *vig_engine_get_kernels (const VigEngine *engine);     /* e.g. "avx512+amx": for logs */
 VIG_API VigPrecision vig_engine_get_precision (const VigEngine *engine);  /* never AUTO */
 VIG_API gsize vig_engine_get_weight_bytes (const VigEngine *engine);
+/* Of all plans: inputs, intermediate tensors, results; of libraries' own memory nothing. */
 VIG_API gsize vig_engine_get_workspace_bytes (const VigEngine *engine);
 
 /**
@@ -64,7 +65,7 @@ typedef struct {
   float *logits;        /* [n, classes] */
   float *probabilities; /* [n, classes], softmax of the logits */
   float *features;      /* [n, features]: what enters the head */
-  /* Filled in, microseconds for the whole batch: */
+  /* Filled in, microseconds for the whole batch. Of preprocessing, what a GPU does itself counts as inference. */
   gint64 preprocess_us, inference_us;
 } VigOutput;
 

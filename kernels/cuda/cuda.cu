@@ -2,8 +2,10 @@
 /*
  * The CUDA backend: its table, memory, copies and errors. Never run on a GPU.
  *
- * One stream of its own for each backend. Uploads go through two pinned buffers in turn, so that a copy runs while the
- * next piece is put into the other one, and the host's memory is free as soon as upload returns. Downloads wait.
+ * A backend has two streams of its own, one for all computation and one beside it in which the inputs of batches are made
+ * (pipe.cu). Uploads go through two pinned buffers in turn, so that a copy runs while the next piece is put into the other
+ * one, and the host's memory is free as soon as upload returns; it waits where both are still being copied from. Downloads
+ * wait, but for the results of a pipe.
  */
 #include "cuda/device.cuh"
 
@@ -60,18 +62,31 @@ vig_cuda_enter (VigCuda *cuda)
   return vig_cuda_ok (cuda, cudaSetDevice (cuda->device), "turning to device %d", cuda->device);
 }
 
-static const char *
-finish (void *ctx)
+const char *
+vig_cuda_tell (VigCuda *cuda)
 {
-  VigCuda *cuda = (VigCuda *) ctx;
-
-  if (vig_cuda_enter (cuda))
-    vig_cuda_ok (cuda, cudaStreamSynchronize (cuda->stream), "waiting for the device");
   if (!cuda->error[0])
     return NULL;
   memcpy (cuda->told, cuda->error, sizeof cuda->told);
   cuda->error[0] = 0;
   return cuda->told;
+}
+
+bool
+vig_cuda_wait (VigCuda *cuda)
+{
+  return vig_cuda_enter (cuda) && vig_cuda_ok (cuda, cudaStreamSynchronize (cuda->side), "waiting for the device")
+      && vig_cuda_ok (cuda, cudaStreamSynchronize (cuda->main), "waiting for the device");
+}
+
+static const char *
+finish (void *ctx)
+{
+  VigCuda *cuda = (VigCuda *) ctx;
+
+  vig_cuda_wait (cuda);
+  cuda->stream = cuda->main;
+  return vig_cuda_tell (cuda);
 }
 
 /* ---- memory ---- */
@@ -99,16 +114,26 @@ vig_cuda_free (void *ctx, void *memory)
 void *
 vig_cuda_scratch (VigCuda *cuda, size_t size)
 {
-  if (size <= cuda->scratch_size)
-    return cuda->scratch;
-  if (!vig_cuda_enter (cuda) || !vig_cuda_ok (cuda, cudaStreamSynchronize (cuda->stream), "waiting for the device"))
+  VigCudaMemory *memory = cuda->memory;
+
+  if (size <= memory->scratch_size)
+    return memory->scratch;
+  if (!vig_cuda_wait (cuda))
     return NULL;
-  cudaFree (cuda->scratch);
-  cuda->scratch = NULL;
-  cuda->scratch_size = 0;
-  if (vig_cuda_ok (cuda, cudaMalloc (&cuda->scratch, size), "allocating %zu bytes of scratch memory", size))
-    cuda->scratch_size = size;
-  return cuda->scratch;
+  cudaFree (memory->scratch);
+  memory->scratch = NULL;
+  memory->scratch_size = 0;
+  if (vig_cuda_ok (cuda, cudaMalloc (&memory->scratch, size), "allocating %zu bytes of scratch memory", size))
+    memory->scratch_size = size;
+  return memory->scratch;
+}
+
+void
+vig_cuda_memory_clear (VigCuda *cuda, VigCudaMemory *memory)
+{
+  vig_cuda_free (cuda, memory->scratch);
+  vig_cuda_free (cuda, memory->workspace);
+  *memory = {};
 }
 
 /* A copy from one of the pinned buffers may still run when it is that buffer's turn again. */
@@ -156,18 +181,22 @@ cuda_close (VigKernels *self)
   VigCuda *cuda = (VigCuda *) self->ctx;
 
   vig_cuda_enter (cuda);
-  if (cuda->stream)
-    cudaStreamSynchronize (cuda->stream);
+  for (cudaStream_t stream : { cuda->side, cuda->main })
+    if (stream)
+      cudaStreamSynchronize (stream);
   vig_cuda_matmul_close (cuda);
-  cudaFree (cuda->scratch);
+  vig_cuda_memory_clear (cuda, &cuda->own);
   for (auto &staging : cuda->staging) {
     if (staging.memory)
       cudaFreeHost (staging.memory);
     if (staging.free)
       cudaEventDestroy (staging.free);
   }
-  if (cuda->stream)
-    cudaStreamDestroy (cuda->stream);
+  if (cuda->filled)
+    cudaEventDestroy (cuda->filled);
+  for (cudaStream_t stream : { cuda->side, cuda->main })
+    if (stream)
+      cudaStreamDestroy (stream);
   cudaGetLastError ();
   free (cuda);
   free (self);
@@ -223,7 +252,11 @@ find_code (VigCuda *cuda)
 static bool
 open_streams (VigCuda *cuda)
 {
-  bool ok = vig_cuda_ok (cuda, cudaStreamCreateWithFlags (&cuda->stream, cudaStreamNonBlocking), "making a stream");
+  bool ok = vig_cuda_ok (cuda, cudaEventCreateWithFlags (&cuda->filled, cudaEventDisableTiming), "making an event");
+  for (cudaStream_t *stream : { &cuda->main, &cuda->side })
+    ok = ok && vig_cuda_ok (cuda, cudaStreamCreateWithFlags (stream, cudaStreamNonBlocking), "making a stream");
+  cuda->stream = cuda->main;
+  cuda->memory = &cuda->own;
   for (auto &staging : cuda->staging)
     ok = ok && vig_cuda_ok (cuda, cudaMallocHost (&staging.memory, STAGING), "allocating %zu pinned bytes", STAGING)
         && vig_cuda_ok (cuda, cudaEventCreateWithFlags (&staging.free, cudaEventDisableTiming), "making an event");
@@ -256,6 +289,7 @@ vig_kernels_cuda_open (int device, const char **why)
   vig_cuda_use_ops (self);
   vig_cuda_use_gla (self);
   vig_cuda_use_preprocess (self);
+  vig_cuda_use_pipe (self);
   cuda->device = device;
   cuda->sm = find_device (cuda, device);
   self->chunk = 32 << 20;

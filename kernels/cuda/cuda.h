@@ -21,13 +21,21 @@ extern "C" {
 
 typedef struct VigCudaLt VigCudaLt; /* matmul.cu */
 
+/* Memory that operators use between their own launches. A pipe has its own, for its recordings hold the addresses. */
 typedef struct {
-  int device, sm;           /* its number; 75, 80, 90 … */
-  cudaStream_t stream;
-  char error[320], told[320]; /* the first failure since the last finish, or ""; the one that finish told */
-  VigCudaLt *lt;
   void *scratch;            /* vig_cuda_scratch () */
   size_t scratch_size;
+  void *workspace;          /* matmul.cu */
+} VigCudaMemory;
+
+typedef struct {
+  int device, sm;           /* its number; 75, 80, 90 … */
+  cudaStream_t stream;      /* where operators enqueue: main, or side while a pipe is filled */
+  cudaStream_t main, side;
+  cudaEvent_t filled;       /* pipe.cu */
+  char error[320], told[320]; /* the first failure since the last finish, or ""; the one that finish told */
+  VigCudaLt *lt;
+  VigCudaMemory own, *memory; /* the memory that operators use now: a pipe's while it is run, or the backend's own */
   struct {
     void *memory;           /* pinned */
     cudaEvent_t free;       /* the last copy from it is over */
@@ -54,13 +62,22 @@ void vig_cuda_download (void *ctx, void *host, const void *from, size_t size);
 /* Memory that an operator uses between its own launches, at least size bytes; the next caller gets the same, so that it
  * allocates (and waits) only where a size is larger than any before. NULL: the failure is noted. */
 void *vig_cuda_scratch (VigCuda *cuda, size_t size);
+void vig_cuda_memory_clear (VigCuda *cuda, VigCudaMemory *memory);
+
+/* Waits for all that was enqueued. */
+bool vig_cuda_wait (VigCuda *cuda);
+
+/* The first failure since it was last asked for, or NULL; valid until the next one is told. */
+const char *vig_cuda_tell (VigCuda *cuda);
 
 /* Each file puts its operators into the table. */
 void vig_cuda_use_ops (VigKernels *k);
 void vig_cuda_use_gla (VigKernels *k);
 void vig_cuda_use_preprocess (VigKernels *k);
+void vig_cuda_use_pipe (VigKernels *k);
 bool vig_cuda_use_matmul (VigKernels *k); /* false: the error is noted */
 void vig_cuda_matmul_close (VigCuda *cuda);
+bool vig_cuda_matmul_reserve (VigCuda *cuda, VigCudaMemory *memory); /* workspace; false: the failure is noted */
 
 /* The backend of one device; NULL: *why is a sentence, valid until this thread calls it again. */
 extern "C" __attribute__ ((visibility ("default"))) VigKernels *vig_kernels_cuda_open (int device, const char **why);

@@ -69,7 +69,6 @@ struct VigCudaLt {
   Library call;
   cublasLtHandle_t handle;
   cublasLtMatmulPreference_t preference;
-  void *workspace;
   Plan *plans;
 };
 
@@ -165,6 +164,14 @@ set_rows (VigCuda *cuda, VigMatmul *m, int rows)
   return CUBLAS_STATUS_SUCCESS;
 }
 
+bool
+vig_cuda_matmul_reserve (VigCuda *cuda, VigCudaMemory *memory)
+{
+  if (!memory->workspace)
+    memory->workspace = vig_cuda_alloc (cuda, WORKSPACE);
+  return memory->workspace != NULL;
+}
+
 /* c = a * weight^T + bias, or c += that */
 static cublasStatus_t
 multiply (VigCuda *cuda, VigMatmul *m, const void *weight, const void *a, float *c, int rows, bool accumulate,
@@ -173,10 +180,12 @@ multiply (VigCuda *cuda, VigMatmul *m, const void *weight, const void *a, float 
   const float one = 1, beta = accumulate ? 1 : 0;
   cublasStatus_t status = set_rows (cuda, m, rows);
 
+  if (status == CUBLAS_STATUS_SUCCESS && !vig_cuda_matmul_reserve (cuda, cuda->memory))
+    status = CUBLAS_STATUS_ALLOC_FAILED;
   if (status != CUBLAS_STATUS_SUCCESS)
     return status;
   return cuda->lt->call.cublasLtMatmul (cuda->lt->handle, m->desc, &one, weight, m->w, a, m->a, &beta, c, m->c, c, m->c,
-      algorithm, cuda->lt->workspace, WORKSPACE, cuda->stream);
+      algorithm, cuda->memory->workspace, WORKSPACE, cuda->stream);
 }
 
 /* ---- choosing algorithms ---- */
@@ -461,7 +470,6 @@ vig_cuda_matmul_close (VigCuda *cuda)
     lt->call.cublasLtMatmulPreferenceDestroy (lt->preference);
   if (lt->handle)
     lt->call.cublasLtDestroy (lt->handle);
-  vig_cuda_free (cuda, lt->workspace);
   free (lt);
   cuda->lt = NULL;
 }
@@ -488,5 +496,5 @@ vig_cuda_use_matmul (VigKernels *k)
   k->matmul_run = matmul_run;
   k->matmul_destroy = matmul_destroy;
   k->matmul_bytes = matmul_bytes;
-  return prefer (cuda) && (cuda->lt->workspace = vig_cuda_alloc (cuda, WORKSPACE)) != NULL;
+  return prefer (cuda);
 }

@@ -458,8 +458,7 @@ preprocess_destroy (void *ctx, VigPreprocess *p)
 
   if (p == NULL)
     return;
-  vig_cuda_enter (cuda);
-  vig_cuda_ok (cuda, cudaStreamSynchronize (cuda->stream), "waiting for pictures");
+  vig_cuda_wait (cuda);
   for (Staging &staging : p->staging) {
     if (staging.memory)
       cudaFreeHost (staging.memory);

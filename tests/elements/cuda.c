@@ -201,11 +201,12 @@ test_refused (void)
       "11.4: cudaErrorInsufficientDriver*" },
     { "", "cuda:1", "auto", 0, GST_RESOURCE_ERROR_NOT_FOUND, "device cuda:1: expected a number below 1, found 1" },
     { "VIG_EMU_SM=75", "cuda", "bf16", 0, GST_RESOURCE_ERROR_SETTINGS, "precision bf16: expected compute capability 8.0 or later, found 7.5*" },
-    { "VIG_EMU_MEMORY=1000000", "cuda", "auto", 0, GST_RESOURCE_ERROR_NOT_FOUND,
-      "device cuda: cudaErrorMemoryAllocation (out of memory) while allocating 33554432 bytes on device 0" },
-    /* too large a model: with room for the library's workspace alone, and with room for the weights too */
-    { "VIG_EMU_MEMORY=33600000", "cuda", "fp32", 0, GST_RESOURCE_ERROR_FAILED,
+    /* too large a model: with no room for the weights, for those alone, and for the library's workspace too */
+    { "VIG_EMU_MEMORY=10000", "cuda", "fp32", 0, GST_RESOURCE_ERROR_FAILED,
       "model tiny-colours: cannot prepare the weights: cudaErrorMemoryAllocation (out of memory) while allocating * bytes on device 0" },
+    { "VIG_EMU_MEMORY=33000000", "cuda", "fp32", 0, GST_RESOURCE_ERROR_NO_SPACE_LEFT,
+      "input *: no memory for the * bytes of workspace that a batch of 1 needs: cudaErrorMemoryAllocation (out of memory) "
+      "while allocating 33554432 bytes on device 0" },
     { "VIG_EMU_MEMORY=60000000", "cuda", "fp32", 2048, GST_RESOURCE_ERROR_NO_SPACE_LEFT,
       "input 2048x2048: no memory for the * bytes of workspace that a batch of 1 needs: cudaErrorMemoryAllocation (out of "
       "memory) while allocating * bytes on device 0" },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* device=cuda as the engine sees it, over the emulated module: opening, every failure of CUDA, and what comes after. */
 #include <dlfcn.h>
+#include <math.h>
 #include <string.h>
 
 #include <backend.h>
@@ -405,6 +406,7 @@ test_overlap (gconstpointer order)
     for (guint i = 0; i < ITEMS; i++)
       g_assert_true (kind ? classify (alone, i, 1, want + i * CLASSES, &error)
           : vig_engine_classify_frames (alone, &frames[i], 1, SIZE, &(VigOutput) { .logits = want + i * CLASSES }, &error));
+    g_assert_true (isfinite (want[0]) && want[0] != want[CLASSES]);
     for (guint i = 0; i < 2; i++) {
       memset (got, 0, sizeof got);
       g_assert_true (kind ? classify (engine, 0, ITEMS, got, &error)
@@ -426,6 +428,7 @@ test_ahead (void)
 
   machine ("");
   g_autoptr (VigEngine) engine = open_one_by_one (model, VIG_PRECISION_FP32, &error);
+  g_assert_true (classify (engine, 0, 2, got, &error));
   machine ("VIG_EMU_FAIL=cudaEventSynchronize:2");
   g_assert_false (classify (engine, 0, 2, got, &error));
   g_assert_nonnull (strstr (error->message, "while waiting for an upload"));

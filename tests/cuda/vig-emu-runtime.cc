@@ -23,8 +23,14 @@
 
 typedef std::vector<std::function<void ()>> Operations;
 
+struct Operation {
+  std::function<void ()> run;
+  cudaStream_t other; /* must have run up to its number at; or NULL */
+  uint64_t at;
+};
+
 struct vig_emu_stream {
-  std::deque<std::function<void ()>> queue;
+  std::deque<Operation> queue;
   uint64_t enqueued = 0, done = 0;
   bool busy = false; /* in the middle of an operation */
   enum { NOT, VALID, INVALID } capture = NOT;
@@ -187,7 +193,7 @@ step (cudaStream_t stream)
 {
   Emulator &e = emu ();
   const char *name;
-  std::function<void ()> run = std::move (stream->queue.front ());
+  std::function<void ()> run = std::move (stream->queue.front ().run);
 
   stream->queue.pop_front ();
   if (e.lost == cudaSuccess && vig_emu_fails ("run", &name))
@@ -199,19 +205,29 @@ step (cudaStream_t stream)
   stream->done++;
 }
 
-/* A stream that may take a step before the next one of `stream`, or NULL if none or if the order is another. */
+/* Whether the stream's next operation waits for nothing. */
+bool
+is_able (cudaStream_t stream)
+{
+  if (stream->busy || stream->queue.empty ())
+    return false;
+  const Operation &next = stream->queue.front ();
+  return !next.other || !is_stream (next.other) || next.other->done >= next.at;
+}
+
+/* A stream that may take a step now, but for one; NULL if there is none or the order wants none. */
 cudaStream_t
-choose_other (cudaStream_t stream)
+choose (cudaStream_t but)
 {
   std::vector<cudaStream_t> able;
   for (cudaStream_t s : emu ().streams)
-    if (s != stream && !s->busy && !s->queue.empty ())
+    if (s != but && is_able (s))
       able.push_back (s);
   unsigned i = able.empty () ? 0 : vig_emu_choose ((unsigned) able.size () + 1);
   return i ? able[i - 1] : nullptr;
 }
 
-/* Runs the stream's operations up to number `until`. */
+/* Runs the stream's operations up to number `until`, and in between and afterwards what the order has in mind. */
 void
 drain (cudaStream_t stream, uint64_t until)
 {
@@ -221,11 +237,13 @@ drain (cudaStream_t stream, uint64_t until)
   if (e.running++ == 0)
     let_device_memory (true);
   while (stream->done < until) {
-    if (cudaStream_t other = choose_other (stream))
+    if (cudaStream_t other = choose (stream))
       step (other);
     else
       step (stream);
   }
+  while (cudaStream_t any = choose (nullptr))
+    step (any);
   if (--e.running == 0)
     let_device_memory (false);
 }
@@ -301,7 +319,7 @@ vig_emu_enqueue (cudaStream_t stream, std::function<void ()> run)
     stream->captured.push_back (std::move (run));
     return cudaSuccess;
   }
-  stream->queue.push_back (std::move (run));
+  stream->queue.push_back ({ std::move (run), nullptr, 0 });
   stream->enqueued++;
   return cudaSuccess;
 }
@@ -560,10 +578,15 @@ cudaStreamWaitEvent (cudaStream_t stream, cudaEvent_t event, unsigned)
     return error;
   if (is_stream (stream) && stream->capture != vig_emu_stream::NOT)
     return invalidate (stream, cudaErrorStreamCaptureIsolation);
-  return vig_emu_enqueue (stream, [=] {
+  error = vig_emu_enqueue (stream, [=] {
     if (is_stream (other))
       drain (other, at);
   });
+  if (error == cudaSuccess) {
+    stream->queue.back ().other = other;
+    stream->queue.back ().at = at;
+  }
+  return error;
 }
 
 cudaError_t

@@ -4,8 +4,8 @@
  *
  * - Streams run as late as allowed: nothing runs until something waits. What is read, reused or freed before its turn
  *   therefore shows. Then the order of threads (vig-emu.h) is that of streams too. Forward: only what is waited for runs.
- *   Reverse: before each of its operations, all that other streams can do. Shuffle: now these, now those. What one stream
- *   must not do before another one has read or written therefore shows in one of them.
+ *   Reverse: all that other streams can do first, and the rest of the stream at last. Shuffle: now these, now those. What
+ *   must not run before something else, or before the host has read a result, therefore shows in one of them.
  * - Device memory is host memory filled with NaNs. Under AddressSanitizer the host may not touch it: it is poisoned but
  *   while operations run. A copy outside one allocation, or in the wrong direction, is refused.
  * - Copies from memory that is not pinned read it at once, as CUDA does; from pinned memory, when their turn comes.

@@ -17,6 +17,9 @@ VigEngine *vig_engine_new_with_kernels (VigModel *model, VigKernels *kernels, co
 gboolean vig_engine_classify_resident (VigEngine *engine, guint n, guint height, guint width, VigOutput *output,
     GError **error);
 
+/* Whether vig_engine_classify_frames() would take this frame; any thread. */
+gboolean vig_engine_check_frame (VigEngine *engine, const VigFrame *frame, guint size, GError **error);
+
 /* From now on @func sees every intermediate tensor; NULL ends it. */
 void vig_engine_set_tap (VigEngine *engine, VigTapFunc func, gpointer user_data);
 

@@ -337,6 +337,16 @@ check_frames (VigEngine *e, const VigFrame *frames, guint n, guint size, GError 
   return TRUE;
 }
 
+gboolean
+vig_engine_check_frame (VigEngine *e, const VigFrame *frame, guint size, GError **error)
+{
+  VigPreprocessDesc desc;
+  VigPlanes planes;
+
+  return check_size (e, size, size, error)
+      && vig_frame_describe (frame, &e->model->preprocess, size, &desc, &planes, error);
+}
+
 /* What is classified: @n frames or tensors, as inputs [3, h, w]; neither: what the plan's inputs hold already. */
 typedef struct {
   const VigFrame *frames;

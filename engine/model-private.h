@@ -28,4 +28,7 @@ void vig_model_set_defaults (VigModel *model);
 /* The weights of one tensor. It is an error in the program to ask for one that the architecture does not have. */
 const float *vig_model_get_weight (const VigModel *model, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
+/* What vig_model_get_hash() would say of a model loaded from there. (transfer full); VIG_ERROR_FILE */
+char *vig_model_hash_file (const char *path, GError **error);
+
 #endif

@@ -349,6 +349,14 @@ vig_model_load (const char *path, GError **error)
   return data ? vig_model_load_bytes (data, size, path, error) : NULL;
 }
 
+char *
+vig_model_hash_file (const char *path, GError **error)
+{
+  gsize size;
+  g_autofree guint8 *data = read_file (path, MAX_MODEL_BYTES, TRUE, &size, error);
+  return data ? g_compute_checksum_for_data (G_CHECKSUM_SHA256, data, size) : NULL;
+}
+
 char **
 vig_labels_load (const char *path, guint n_classes, GError **error)
 {

@@ -157,6 +157,7 @@ post_engine_error (GstVigClassify *self, GError *error)
       code = GST_RESOURCE_ERROR_NO_SPACE_LEFT;
       break;
     case VIG_ERROR_FAILED:
+    case VIG_ERROR_CANCELLED:
       break;
   }
   gst_element_message_full (GST_ELEMENT (self), GST_MESSAGE_ERROR, GST_RESOURCE_ERROR, code, g_strdup (error->message),

@@ -19,7 +19,8 @@ typedef enum {
   VIG_ERROR_DEVICE,      /* the device asked for does not work here */
   VIG_ERROR_ARGUMENT,    /* the caller asked for something impossible (size, format, precision) */
   VIG_ERROR_NO_MEMORY,
-  VIG_ERROR_FAILED       /* a computation failed on the device */
+  VIG_ERROR_FAILED,      /* a computation failed on the device */
+  VIG_ERROR_CANCELLED    /* the caller cancelled it before it was computed */
 } VigError;
 
 VIG_API GQuark vig_error_quark (void);

@@ -6,5 +6,6 @@
 #include <vig/error.h>
 #include <vig/frame.h>
 #include <vig/model.h>
+#include <vig/shared.h>
 
 #endif

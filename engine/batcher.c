@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One lock guards everything but the requests of the batch that is being computed, which are the computing thread's; it
+ * is never held during a computation. Requests are linked through themselves, so that a frame costs no allocation.
+ * pthreads rather than GLib's locks: ThreadSanitizer knows them.
+ */
+#include "batcher.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#define AT_ONCE G_MININT64
+#define NEVER G_MAXINT64
+
+enum { IDLE, WAITING, RUNNING, ANSWERED };
+
+struct VigStream {
+  VigBatcher *batcher;
+  pthread_cond_t answered;
+  VigRequest *head, *tail; /* waiting, oldest first */
+  guint running;           /* frames in the batch that is being computed */
+  gboolean expected;       /* a batch waits for its next frame */
+  gboolean hurried;        /* what waits starts at once */
+};
+
+/* A place in the batch that is being computed. */
+typedef struct {
+  VigStream *stream;
+  VigRequest *request;
+  gboolean calls; /* instead of being waited for: once called the request is no longer ours */
+} Slot;
+
+struct VigBatcher {
+  VigBatcherWork work;
+  pthread_mutex_t lock;
+  pthread_cond_t changed; /* what the thread waits for */
+  pthread_t thread;
+  gboolean has_thread, stop;
+  GPtrArray *streams;
+  guint n_waiting; /* in all streams */
+  guint max_batch;
+  gint64 delay;
+
+  /* The computing thread's. */
+  guint n_slots;
+  Slot *slots;
+  VigFrame *frames;
+  float *probabilities; /* [n_slots, classes] */
+};
+
+static gint64
+now (const VigBatcher *b)
+{
+  return b->work.now ? b->work.now (b->work.data) : g_get_monotonic_time ();
+}
+
+/* ---- when a batch starts, and what is in it; under the lock ---- */
+
+static gint64
+start_time (const VigBatcher *b)
+{
+  gint64 oldest = NEVER;
+  gboolean all_in = TRUE;
+
+  if (b->n_waiting == 0)
+    return NEVER;
+  if (b->n_waiting >= b->max_batch)
+    return AT_ONCE;
+  for (guint i = 0; i < b->streams->len; i++) {
+    const VigStream *s = b->streams->pdata[i];
+    if (s->hurried)
+      return AT_ONCE;
+    if (s->head)
+      oldest = MIN (oldest, s->head->since);
+    else if (s->expected)
+      all_in = FALSE;
+  }
+  return all_in ? AT_ONCE : oldest + b->delay;
+}
+
+/* A batch waited for these in vain: the next will not. */
+static void
+give_up_on_absent (VigBatcher *b)
+{
+  for (guint i = 0; i < b->streams->len; i++) {
+    VigStream *s = b->streams->pdata[i];
+    if (!s->head)
+      s->expected = FALSE;
+  }
+}
+
+/* @before: the one ahead of @request, or NULL */
+static void
+unlink_request (VigStream *s, VigRequest *before, VigRequest *request)
+{
+  if (before)
+    before->next = request->next;
+  else
+    s->head = request->next;
+  if (s->tail == request)
+    s->tail = before;
+  if (!s->head)
+    s->hurried = FALSE;
+  s->batcher->n_waiting--;
+}
+
+/* Of the stream whose oldest frame is the oldest of all. */
+static guint
+find_oldest (const VigBatcher *b)
+{
+  guint found = 0;
+  gint64 since = NEVER;
+
+  for (guint i = 0; i < b->streams->len; i++) {
+    const VigStream *s = b->streams->pdata[i];
+    if (s->head && s->head->since < since) {
+      since = s->head->since;
+      found = i;
+    }
+  }
+  return found;
+}
+
+static void
+reserve (VigBatcher *b)
+{
+  if (b->n_slots >= b->max_batch)
+    return;
+  b->n_slots = b->max_batch;
+  b->slots = g_renew (Slot, b->slots, b->n_slots);
+  b->frames = g_renew (VigFrame, b->frames, b->n_slots);
+  b->probabilities = g_renew (float, b->probabilities, (gsize) b->n_slots * b->work.n_classes);
+}
+
+/* Into the slots: a frame of each stream in turn, from the one that has waited longest on, until no more fit. Frames of
+ * another size than the first stay for a later batch. */
+static guint
+take (VigBatcher *b)
+{
+  guint first = find_oldest (b), n_streams = b->streams->len, n = 0;
+  guint size = ((VigStream *) b->streams->pdata[first])->head->size;
+  gboolean more = TRUE;
+
+  reserve (b);
+  while (more) {
+    more = FALSE;
+    for (guint i = 0; i < n_streams && n < b->max_batch; i++) {
+      VigStream *s = b->streams->pdata[(first + i) % n_streams];
+      VigRequest *r = s->head;
+      if (!r || r->size != size)
+        continue;
+      unlink_request (s, NULL, r);
+      r->state = RUNNING;
+      s->running++;
+      b->slots[n++] = (Slot) { .stream = s, .request = r, .calls = r->done != NULL };
+      more = TRUE;
+    }
+  }
+  return n;
+}
+
+/* Returns how many frames there are to compute now; else 0, and until when to wait. */
+static guint
+take_due (VigBatcher *b, gint64 *until)
+{
+  *until = start_time (b);
+  if (*until == NEVER)
+    return 0;
+  if (*until > AT_ONCE) {
+    if (now (b) < *until)
+      return 0;
+    give_up_on_absent (b);
+  }
+  return take (b);
+}
+
+/* ---- computing; without the lock ---- */
+
+static void
+compute (VigBatcher *b, guint n)
+{
+  gsize classes = b->work.n_classes;
+  g_autoptr (GError) error = NULL;
+  VigOutput output = { 0 };
+
+  for (guint i = 0; i < n; i++) {
+    b->frames[i] = b->slots[i].request->frame;
+    if (b->slots[i].request->probabilities)
+      output.probabilities = b->probabilities; /* none wanted: warming up */
+  }
+  b->work.run (b->work.data, b->frames, n, b->slots[0].request->size, &output, &error);
+  for (guint i = 0; i < n; i++) {
+    VigRequest *r = b->slots[i].request;
+    r->batch = n;
+    r->preprocess_us = output.preprocess_us;
+    r->inference_us = output.inference_us;
+    if (error)
+      r->error = g_error_copy (error);
+    else if (r->probabilities)
+      memcpy (r->probabilities, b->probabilities + i * classes, classes * sizeof (float));
+    if (b->slots[i].calls) {
+      r->state = ANSWERED;
+      r->done (r, r->user_data);
+    }
+  }
+}
+
+/* Under the lock again. */
+static void
+answer (VigBatcher *b, guint n)
+{
+  for (guint i = 0; i < n; i++) {
+    Slot *slot = &b->slots[i];
+    if (!slot->calls)
+      slot->request->state = ANSWERED;
+    slot->stream->running--;
+    pthread_cond_broadcast (&slot->stream->answered);
+  }
+}
+
+/* With the lock, which is let go of meanwhile. */
+static gboolean
+step (VigBatcher *b, gint64 *until)
+{
+  guint n = take_due (b, until);
+
+  if (n == 0)
+    return FALSE;
+  pthread_mutex_unlock (&b->lock);
+  compute (b, n);
+  pthread_mutex_lock (&b->lock);
+  answer (b, n);
+  return TRUE;
+}
+
+gboolean
+vig_batcher_step (VigBatcher *b)
+{
+  gint64 until;
+
+  pthread_mutex_lock (&b->lock);
+  gboolean done = step (b, &until);
+  pthread_mutex_unlock (&b->lock);
+  return done;
+}
+
+static void
+wait_until (VigBatcher *b, gint64 until)
+{
+  const struct timespec time = { .tv_sec = until / G_USEC_PER_SEC, .tv_nsec = until % G_USEC_PER_SEC * 1000 };
+
+  if (until == NEVER || b->work.now)
+    pthread_cond_wait (&b->changed, &b->lock);
+  else
+    pthread_cond_timedwait (&b->changed, &b->lock, &time);
+}
+
+static void *
+run (void *data)
+{
+  VigBatcher *b = data;
+  gint64 until;
+
+  pthread_mutex_lock (&b->lock);
+  while (!b->stop)
+    if (!step (b, &until))
+      wait_until (b, until);
+  pthread_mutex_unlock (&b->lock);
+  return NULL;
+}
+
+/* ---- the batcher ---- */
+
+VigBatcher *
+vig_batcher_new (const VigBatcherWork *work, guint max_batch, gint64 delay)
+{
+  VigBatcher *b = g_new0 (VigBatcher, 1);
+  pthread_condattr_t monotonic;
+
+  *b = (VigBatcher) { .work = *work, .streams = g_ptr_array_new (), .max_batch = max_batch, .delay = delay };
+  pthread_mutex_init (&b->lock, NULL);
+  pthread_condattr_init (&monotonic);
+  pthread_condattr_setclock (&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init (&b->changed, &monotonic);
+  pthread_condattr_destroy (&monotonic);
+  return b;
+}
+
+gboolean
+vig_batcher_start (VigBatcher *b, GError **error)
+{
+  int failure = pthread_create (&b->thread, NULL, run, b);
+
+  if (failure) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_FAILED, "batcher: expected a thread, found none: %s", g_strerror (failure));
+    return FALSE;
+  }
+  pthread_setname_np (b->thread, "vig-batcher");
+  b->has_thread = TRUE;
+  return TRUE;
+}
+
+void
+vig_batcher_free (VigBatcher *b)
+{
+  if (!b)
+    return;
+  g_assert (b->streams->len == 0);
+  pthread_mutex_lock (&b->lock);
+  b->stop = TRUE;
+  pthread_cond_signal (&b->changed);
+  pthread_mutex_unlock (&b->lock);
+  if (b->has_thread)
+    pthread_join (b->thread, NULL);
+  pthread_cond_destroy (&b->changed);
+  pthread_mutex_destroy (&b->lock);
+  g_ptr_array_unref (b->streams);
+  g_free (b->slots);
+  g_free (b->frames);
+  g_free (b->probabilities);
+  g_free (b);
+}
+
+void
+vig_batcher_set_limits (VigBatcher *b, guint max_batch, gint64 delay)
+{
+  pthread_mutex_lock (&b->lock);
+  b->max_batch = max_batch;
+  b->delay = delay;
+  pthread_cond_signal (&b->changed);
+  pthread_mutex_unlock (&b->lock);
+}
+
+void
+vig_batcher_tick (VigBatcher *b)
+{
+  pthread_mutex_lock (&b->lock);
+  pthread_cond_signal (&b->changed);
+  pthread_mutex_unlock (&b->lock);
+}
+
+/* ---- streams ---- */
+
+VigStream *
+vig_batcher_add_stream (VigBatcher *b)
+{
+  VigStream *s = g_new0 (VigStream, 1);
+
+  s->batcher = b;
+  pthread_cond_init (&s->answered, NULL);
+  pthread_mutex_lock (&b->lock);
+  g_ptr_array_add (b->streams, s);
+  pthread_mutex_unlock (&b->lock);
+  return s;
+}
+
+gboolean
+vig_stream_submit (VigStream *s, VigRequest *request, GError **error)
+{
+  VigBatcher *b = s->batcher;
+
+  request->size = request->size ? request->size : b->work.size;
+  request->error = NULL;
+  request->next = NULL;
+  if (!b->work.check (b->work.data, &request->frame, request->size, error))
+    return FALSE;
+  pthread_mutex_lock (&b->lock);
+  request->since = now (b);
+  request->state = WAITING;
+  if (s->tail)
+    s->tail->next = request;
+  else
+    s->head = request;
+  s->tail = request;
+  s->expected = TRUE;
+  b->n_waiting++;
+  pthread_cond_signal (&b->changed);
+  pthread_mutex_unlock (&b->lock);
+  return TRUE;
+}
+
+void
+vig_stream_wait (VigStream *s, VigRequest *request)
+{
+  pthread_mutex_lock (&s->batcher->lock);
+  while (request->state == WAITING || request->state == RUNNING)
+    pthread_cond_wait (&s->answered, &s->batcher->lock);
+  pthread_mutex_unlock (&s->batcher->lock);
+}
+
+/* Under the lock. */
+static void
+cancel (VigStream *s, const VigRequest *which)
+{
+  VigRequest *before = NULL, *next;
+
+  for (VigRequest *r = s->head; r; r = next) {
+    next = r->next;
+    if (which && r != which) {
+      before = r;
+      continue;
+    }
+    unlink_request (s, before, r);
+    r->state = ANSWERED;
+    r->error = g_error_new_literal (VIG_ERROR, VIG_ERROR_CANCELLED, "frame: expected a result, found it cancelled");
+  }
+  if (!s->head)
+    s->expected = FALSE;
+  pthread_cond_broadcast (&s->answered);
+  pthread_cond_signal (&s->batcher->changed);
+}
+
+void
+vig_stream_cancel (VigStream *s, VigRequest *request)
+{
+  pthread_mutex_lock (&s->batcher->lock);
+  cancel (s, request);
+  pthread_mutex_unlock (&s->batcher->lock);
+}
+
+void
+vig_stream_hurry (VigStream *s)
+{
+  pthread_mutex_lock (&s->batcher->lock);
+  s->hurried = s->head != NULL;
+  s->expected = FALSE;
+  pthread_cond_signal (&s->batcher->changed);
+  pthread_mutex_unlock (&s->batcher->lock);
+}
+
+void
+vig_stream_free (VigStream *s)
+{
+  if (!s)
+    return;
+  VigBatcher *b = s->batcher;
+  pthread_mutex_lock (&b->lock);
+  cancel (s, NULL);
+  while (s->running > 0)
+    pthread_cond_wait (&s->answered, &b->lock);
+  g_ptr_array_remove (b->streams, s);
+  pthread_mutex_unlock (&b->lock);
+  pthread_cond_destroy (&s->answered);
+  g_free (s);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Frames of several streams meet in batches: which frame goes into which batch, and when a batch starts
+ * (vig/shared.h says how). Knows no models: what is done with a batch is the maker's.
+ */
+#ifndef VIG_BATCHER_H
+#define VIG_BATCHER_H
+
+#include <vig/shared.h>
+
+typedef struct VigBatcher VigBatcher;
+
+/**
+ * VigBatcherWork:
+ * @check: refuses a frame that would fail a batch; any thread
+ * @run: as vig_engine_classify_frames(); one thread at a time, with no lock held
+ * @now: (nullable): the clock, microseconds; NULL: the monotonic one. With one of its own the batcher does not see time
+ *   pass: see vig_batcher_tick().
+ * @n_classes: of the results
+ * @size: what a request's size of 0 means
+ */
+typedef struct {
+  gboolean (*check) (gpointer data, const VigFrame *frame, guint size, GError **error);
+  gboolean (*run) (gpointer data, const VigFrame *frames, guint n, guint size, VigOutput *output, GError **error);
+  gint64 (*now) (gpointer data);
+  gpointer data;
+  guint n_classes, size;
+} VigBatcherWork;
+
+VigBatcher *vig_batcher_new (const VigBatcherWork *work, guint max_batch, gint64 delay);
+void vig_batcher_free (VigBatcher *batcher); /* has no streams any more; NULL is allowed */
+
+/* A thread of the batcher's own computes from now on. VIG_ERROR_FAILED: there is none to be had. */
+gboolean vig_batcher_start (VigBatcher *batcher, GError **error);
+
+/* Without such a thread: computes the batch that is to start now. FALSE: none is. */
+gboolean vig_batcher_step (VigBatcher *batcher);
+
+void vig_batcher_set_limits (VigBatcher *batcher, guint max_batch, gint64 delay);
+
+/* Looks at the clock: for those whose clock is their own. */
+void vig_batcher_tick (VigBatcher *batcher);
+
+VigStream *vig_batcher_add_stream (VigBatcher *batcher);
+
+#endif

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The engines of this process that users share. One lock guards the list and what its entries count; it is not held
+ * while anything is loaded, computed or freed. An entry is in the list from the moment somebody begins to load it: who
+ * asks for the same meanwhile waits, and is told what came of it.
+ */
+#include <vig/shared.h>
+
+#include <pthread.h>
+#include <string.h>
+
+#include "batcher.h"
+#include "engine-private.h"
+#include "model-private.h"
+
+#define N_WARM 8 /* input sizes whose times are remembered */
+
+typedef enum { LOADING, READY, MERGED, FAILED } State;
+
+typedef struct Entry Entry;
+struct Entry {
+  guint refs; /* users, those who wait, and an entry merged into this one */
+  State state;
+  gboolean alone; /* in no list */
+  char *hash;     /* of the model's file */
+  VigEngineOptions asked;
+  /* READY */
+  VigModel *model;
+  VigEngine *engine;
+  VigBatcher *batcher;
+  const char *device;
+  VigPrecision precision;
+  GPtrArray *users; /* of VigShared */
+  struct { guint size; gint64 us; } warm[N_WARM];
+  guint n_warm;
+  /* MERGED: the same came of two descriptions (auto and cpu, say) */
+  Entry *into;
+  /* FAILED */
+  GError *error;
+};
+
+struct VigShared {
+  Entry *entry;
+  char *name;
+  guint max_batch;
+  gboolean has_batch_delay;
+  gint64 batch_delay;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t loaded = PTHREAD_COND_INITIALIZER;
+static GPtrArray *entries; /* NULL: none */
+
+/* ---- the list; under the lock ---- */
+
+static void
+list_entry (Entry *entry)
+{
+  if (!entries)
+    entries = g_ptr_array_new ();
+  g_ptr_array_add (entries, entry);
+}
+
+static void
+unlist_entry (Entry *entry)
+{
+  if (entries && g_ptr_array_remove_fast (entries, entry) && entries->len == 0)
+    g_clear_pointer (&entries, g_ptr_array_unref);
+}
+
+/* Whether the device of @asked is that of @entry, as it was described or as it turned out. */
+static gboolean
+same_device (const Entry *entry, const VigEngineOptions *asked)
+{
+  return g_str_equal (entry->asked.device, asked->device)
+      || (entry->state == READY && g_str_equal (entry->device, asked->device));
+}
+
+static gboolean
+same_precision (const Entry *entry, const VigEngineOptions *asked)
+{
+  return entry->asked.precision == asked->precision
+      || (entry->state == READY && entry->precision == asked->precision);
+}
+
+static Entry *
+find_entry (const char *hash, const VigEngineOptions *asked, const Entry *other_than)
+{
+  for (guint i = 0; entries && i < entries->len; i++) {
+    Entry *e = entries->pdata[i];
+    if (e != other_than && g_str_equal (e->hash, hash) && e->asked.n_threads == asked->n_threads
+        && same_device (e, asked) && same_precision (e, asked))
+      return e;
+  }
+  return NULL;
+}
+
+/* ---- an entry ---- */
+
+static Entry *
+entry_new (const char *hash, const VigEngineOptions *asked, gboolean alone)
+{
+  Entry *e = g_new0 (Entry, 1);
+
+  *e = (Entry) { .refs = 1, .state = LOADING, .alone = alone, .hash = g_strdup (hash), .asked = *asked,
+    .users = g_ptr_array_new () };
+  return e;
+}
+
+/* What was loaded. */
+static void
+entry_unload (Entry *e)
+{
+  g_clear_pointer (&e->batcher, vig_batcher_free);
+  g_clear_pointer (&e->engine, vig_engine_free);
+  g_clear_pointer (&e->model, vig_model_unref);
+}
+
+/* Under the lock, which is let go of meanwhile. */
+static void
+entry_unref (Entry *e)
+{
+  Entry *into = e->into;
+
+  if (--e->refs > 0)
+    return;
+  unlist_entry (e);
+  pthread_mutex_unlock (&lock);
+  entry_unload (e);
+  g_ptr_array_unref (e->users);
+  g_clear_error (&e->error);
+  g_free (e->hash);
+  g_free (e);
+  pthread_mutex_lock (&lock);
+  if (into)
+    entry_unref (into);
+}
+
+static gboolean
+check (gpointer data, const VigFrame *frame, guint size, GError **error)
+{
+  return vig_engine_check_frame (data, frame, size, error);
+}
+
+static gboolean
+run (gpointer data, const VigFrame *frames, guint n, guint size, VigOutput *output, GError **error)
+{
+  return vig_engine_classify_frames (data, frames, n, size, output, error);
+}
+
+/* Nobody else looks at these fields of an entry that is LOADING. */
+static gboolean
+entry_load (Entry *e, const char *path, GError **error)
+{
+  if (!(e->model = vig_model_load (path, error)) || !(e->engine = vig_engine_new (e->model, &e->asked, error)))
+    return FALSE;
+  e->device = vig_engine_get_device (e->engine);
+  e->precision = vig_engine_get_precision (e->engine);
+  const VigBatcherWork work = { .check = check, .run = run, .data = e->engine,
+    .n_classes = vig_model_get_n_classes (e->model), .size = vig_model_get_input_size (e->model) };
+  e->batcher = vig_batcher_new (&work, VIG_SHARED_DEFAULT_BATCH, VIG_SHARED_DEFAULT_DELAY);
+  return vig_batcher_start (e->batcher, error);
+}
+
+/* Under the lock: what came of loading. The same as what is there already under another description is not kept. */
+static void
+entry_loaded (Entry *e, GError *error)
+{
+  if (error) {
+    e->state = FAILED;
+    e->error = error;
+  } else {
+    const VigEngineOptions found = { .device = e->device, .precision = e->precision, .n_threads = e->asked.n_threads };
+    g_free (e->hash);
+    e->hash = g_strdup (vig_model_get_hash (e->model)); /* the file may have changed since it was first looked at */
+    if (!e->alone && (e->into = find_entry (e->hash, &found, e)) && e->into->state == READY)
+      e->into->refs++;
+    else
+      e->into = NULL;
+    e->state = e->into ? MERGED : READY;
+  }
+  if (e->state != READY)
+    unlist_entry (e);
+  pthread_cond_broadcast (&loaded);
+}
+
+/* Under the lock, which is let go of while loading and waiting. Returns a reference, to an entry that is READY or FAILED. */
+static Entry *
+get_entry (const char *path, const char *hash, const VigEngineOptions *asked, gboolean alone)
+{
+  Entry *e = alone ? NULL : find_entry (hash, asked, NULL);
+  GError *error = NULL;
+
+  if (e) {
+    e->refs++;
+    while (e->state == LOADING)
+      pthread_cond_wait (&loaded, &lock);
+  } else {
+    e = entry_new (hash, asked, alone);
+    if (!alone)
+      list_entry (e);
+    pthread_mutex_unlock (&lock);
+    if (!entry_load (e, path, &error))
+      entry_unload (e);
+    pthread_mutex_lock (&lock);
+    entry_loaded (e, error);
+  }
+  if (e->state == MERGED) {
+    Entry *into = e->into;
+    into->refs++;
+    entry_unref (e);
+    e = into;
+  }
+  return e;
+}
+
+/* ---- options that users of an engine have in common; under the lock ---- */
+
+static gboolean
+check_agreement (const VigShared *one, const VigShared *other, GError **error)
+{
+  if (one->max_batch && other->max_batch && one->max_batch != other->max_batch) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "max-batch: expected %u, as %s has set it, whose engine %s shares "
+        "(or no sharing), found %u", other->max_batch, other->name, one->name, one->max_batch);
+    return FALSE;
+  }
+  if (one->has_batch_delay && other->has_batch_delay && one->batch_delay != other->batch_delay) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "batch-delay: expected %g ms, as %s has set it, whose engine %s "
+        "shares (or no sharing), found %g ms", other->batch_delay / 1e3, other->name, one->name, one->batch_delay / 1e3);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+static void
+apply_options (Entry *e)
+{
+  guint max_batch = 0;
+  gint64 delay = -1;
+
+  for (guint i = 0; i < e->users->len; i++) {
+    const VigShared *user = e->users->pdata[i];
+    max_batch = MAX (max_batch, user->max_batch);
+    delay = user->has_batch_delay ? user->batch_delay : delay;
+  }
+  vig_batcher_set_limits (e->batcher, max_batch ? max_batch : VIG_SHARED_DEFAULT_BATCH,
+      delay >= 0 ? delay : VIG_SHARED_DEFAULT_DELAY);
+}
+
+static gboolean
+add_user (Entry *e, VigShared *user, GError **error)
+{
+  if (e->state == FAILED) {
+    if (error)
+      *error = g_error_copy (e->error);
+    return FALSE;
+  }
+  for (guint i = 0; i < e->users->len; i++)
+    if (!check_agreement (user, e->users->pdata[i], error))
+      return FALSE;
+  g_ptr_array_add (e->users, user);
+  apply_options (e);
+  return TRUE;
+}
+
+/* ---- users ---- */
+
+static void
+shared_free (VigShared *shared)
+{
+  g_free (shared->name);
+  g_free (shared);
+}
+
+static gboolean
+check_options (const VigSharedOptions *o, GError **error)
+{
+  if (o->max_batch > VIG_SHARED_MAX_BATCH) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "max-batch: expected at most %d, found %u", VIG_SHARED_MAX_BATCH,
+        o->max_batch);
+    return FALSE;
+  }
+  if (o->has_batch_delay && (o->batch_delay < 0 || o->batch_delay > VIG_SHARED_MAX_DELAY)) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "batch-delay: expected 0 to %d microseconds, found %"
+        G_GINT64_FORMAT, VIG_SHARED_MAX_DELAY, o->batch_delay);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+VigShared *
+vig_shared_acquire (const char *path, const VigSharedOptions *options, GError **error)
+{
+  static const VigSharedOptions defaults;
+  const VigSharedOptions *o = options ? options : &defaults;
+  VigEngineOptions asked = o->engine;
+  g_autofree char *hash = NULL;
+
+  if (!check_options (o, error) || !(hash = vig_model_hash_file (path, error)))
+    return NULL;
+  asked.device = !asked.device ? "auto" : g_str_equal (asked.device, "cuda:0") ? "cuda" : g_intern_string (asked.device);
+  VigShared *shared = g_new0 (VigShared, 1);
+  *shared = (VigShared) { .name = g_strdup (o->user ? o->user : "another user"), .max_batch = o->max_batch,
+    .has_batch_delay = o->has_batch_delay, .batch_delay = o->batch_delay };
+
+  pthread_mutex_lock (&lock);
+  shared->entry = get_entry (path, hash, &asked, o->alone);
+  gboolean added = add_user (shared->entry, shared, error);
+  if (!added)
+    entry_unref (shared->entry);
+  pthread_mutex_unlock (&lock);
+  if (!added)
+    g_clear_pointer (&shared, shared_free);
+  return shared;
+}
+
+void
+vig_shared_release (VigShared *shared)
+{
+  if (!shared)
+    return;
+  pthread_mutex_lock (&lock);
+  g_ptr_array_remove_fast (shared->entry->users, shared);
+  apply_options (shared->entry);
+  entry_unref (shared->entry);
+  pthread_mutex_unlock (&lock);
+  shared_free (shared);
+}
+
+VigModel *
+vig_shared_get_model (VigShared *shared)
+{
+  return shared->entry->model;
+}
+
+const char *
+vig_shared_get_device (VigShared *shared)
+{
+  return shared->entry->device;
+}
+
+VigPrecision
+vig_shared_get_precision (VigShared *shared)
+{
+  return shared->entry->precision;
+}
+
+guint
+vig_shared_get_n_users (VigShared *shared)
+{
+  pthread_mutex_lock (&lock);
+  guint n = shared->entry->users->len;
+  pthread_mutex_unlock (&lock);
+  return n;
+}
+
+VigStream *
+vig_stream_new (VigShared *shared)
+{
+  return vig_batcher_add_stream (shared->entry->batcher);
+}
+
+/* ---- warming up ---- */
+
+static gboolean
+is_warm (Entry *e, guint size, gint64 *us)
+{
+  gboolean found = FALSE;
+
+  pthread_mutex_lock (&lock);
+  for (guint i = 0; i < e->n_warm; i++)
+    if (e->warm[i].size == size) {
+      *us = e->warm[i].us;
+      found = TRUE;
+    }
+  pthread_mutex_unlock (&lock);
+  return found;
+}
+
+static void
+remember_warm (Entry *e, guint size, gint64 us)
+{
+  pthread_mutex_lock (&lock);
+  if (e->n_warm < N_WARM) {
+    e->warm[e->n_warm].size = size;
+    e->warm[e->n_warm++].us = us;
+  }
+  pthread_mutex_unlock (&lock);
+}
+
+/* A grey picture, for no result. */
+static gboolean
+classify_grey (VigShared *shared, guint size, gint64 *us, GError **error)
+{
+  g_autoptr (VigStream) stream = vig_stream_new (shared);
+  const guint side = MIN (size, 1024);
+  g_autofree guint8 *grey = g_malloc ((gsize) side * side);
+  VigRequest request = { .size = size, .frame = { .format = VIG_FORMAT_GRAY8, .width = (int) side, .height = (int) side,
+    .data = { grey }, .stride = { side }, .full_range = TRUE } };
+
+  memset (grey, 128, (gsize) side * side);
+  if (!vig_stream_submit (stream, &request, error))
+    return FALSE;
+  vig_stream_hurry (stream);
+  vig_stream_wait (stream, &request);
+  *us = request.preprocess_us + request.inference_us;
+  if (request.error)
+    g_propagate_error (error, request.error);
+  return !request.error;
+}
+
+gboolean
+vig_shared_warm_up (VigShared *shared, guint size, gint64 *us, GError **error)
+{
+  Entry *e = shared->entry;
+
+  size = size ? size : vig_model_get_input_size (e->model);
+  if (is_warm (e, size, us))
+    return TRUE;
+  /* twice: the first time makes what is kept, the second is timed */
+  if (!classify_grey (shared, size, us, error) || !classify_grey (shared, size, us, error))
+    return FALSE;
+  remember_warm (e, size, *us);
+  return TRUE;
+}

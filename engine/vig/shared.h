@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VIG_SHARED_H
+#define VIG_SHARED_H
+
+#include <vig/engine.h>
+
+G_BEGIN_DECLS
+
+/**
+ * VigShared:
+ *
+ * A user's hold on an engine. Users in one process that ask for the same model (by content, not by path), device,
+ * precision and number of threads hold the same one: it is loaded once, and frames of all of them meet in one batch. Any
+ * thread; no function of a hold may be called once it is released.
+ */
+typedef struct VigShared VigShared;
+
+/**
+ * VigSharedOptions:
+ * @engine: what vig_engine_new() takes
+ * @user: (nullable): names who asks, in error messages
+ * @alone: shares with nobody, whatever else is there
+ * @max_batch: most frames of a batch, at most VIG_SHARED_MAX_BATCH; 0: as others say, or VIG_SHARED_DEFAULT_BATCH
+ * @has_batch_delay: whether @batch_delay is set; else: as others say, or VIG_SHARED_DEFAULT_DELAY
+ * @batch_delay: microseconds that a frame waits at most for others to share its batch with
+ *
+ * Zero-initialised options are the defaults.
+ */
+typedef struct {
+  VigEngineOptions engine;
+  const char *user;
+  gboolean alone;
+  guint max_batch;
+  gboolean has_batch_delay;
+  gint64 batch_delay;
+} VigSharedOptions;
+
+enum {
+  VIG_SHARED_DEFAULT_BATCH = 8,
+  VIG_SHARED_MAX_BATCH = 1024,
+  VIG_SHARED_DEFAULT_DELAY = 5000,
+  VIG_SHARED_MAX_DELAY = 10000000
+};
+
+/**
+ * vig_shared_acquire:
+ * @path: of the model file, which is read in any case
+ * @options: (nullable): needed only during the call
+ * @error: as vig_model_load() and vig_engine_new(), also when another user has loaded it in vain meanwhile;
+ *   VIG_ERROR_ARGUMENT when another user has set an option differently: the message names both
+ *
+ * Returns: (transfer full): vig_shared_release() it; the last one that is released frees model and engine.
+ */
+VIG_API VigShared *vig_shared_acquire (const char *path, const VigSharedOptions *options, GError **error);
+
+/* Its streams must have been freed. NULL is allowed. */
+VIG_API void vig_shared_release (VigShared *shared);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VigShared, vig_shared_release)
+
+VIG_API VigModel *vig_shared_get_model (VigShared *shared);   /* (transfer none): as long as the hold */
+VIG_API const char *vig_shared_get_device (VigShared *shared);      /* as vig_engine_get_device(), when it was loaded */
+VIG_API VigPrecision vig_shared_get_precision (VigShared *shared);  /* never AUTO */
+VIG_API guint vig_shared_get_n_users (VigShared *shared);     /* now */
+
+/**
+ * vig_shared_warm_up:
+ * @size: side of the square input in pixels; 0: what the model says
+ * @us: (out): microseconds that one frame takes alone
+ *
+ * Makes everything that is made for the first frame of a size. What has been warmed up before is not done again.
+ */
+VIG_API gboolean vig_shared_warm_up (VigShared *shared, guint size, gint64 *us, GError **error);
+
+/**
+ * VigStream:
+ *
+ * One of those whose frames meet in the batches of an engine, a camera say. Frames are answered in the order in which
+ * they were submitted, and no stream starves: a batch takes from all in turn, beginning with the frame that has waited
+ * longest. It starts when it is full, when its oldest frame has waited for the batch delay, or when no frame is expected
+ * that is not in it. A stream is expected from a frame that it submits on, until it lets a batch wait in vain or says
+ * that nothing more comes for now; so one that is paused or dead delays nobody.
+ *
+ * One thread submits to a stream; the other functions may be called from any.
+ */
+typedef struct VigStream VigStream;
+
+typedef struct VigRequest VigRequest;
+
+/**
+ * VigRequest:
+ * @frame: the description; the picture must stay as it is until the frame is answered
+ * @size: side of the square input in pixels; 0: what the model says
+ * @probabilities: (out caller-allocates) (nullable): [classes]
+ * @done: (nullable): called when the frame is answered, instead of waiting for it: from the engine's thread, which waits
+ *   meanwhile. The request may be freed or submitted again from there, but nothing freed, released or waited for.
+ * @error: why there is no result, the caller's to free; NULL: there is one
+ * @batch: frames of its batch
+ * @preprocess_us, @inference_us: what that batch took
+ *
+ * A frame on its way. The memory is the caller's, zeroed before it is first filled in, and is the stream's from
+ * vig_stream_submit() until the answer: nothing is allocated.
+ */
+struct VigRequest {
+  VigFrame frame;
+  guint size;
+  float *probabilities;
+  void (*done) (VigRequest *request, gpointer user_data);
+  gpointer user_data;
+
+  GError *error;
+  guint batch;
+  gint64 preprocess_us, inference_us;
+
+  /*< private >*/
+  VigRequest *next;
+  gint64 since;
+  int state;
+};
+
+VIG_API VigStream *vig_stream_new (VigShared *shared);
+
+/* Drops what waits, as vig_stream_cancel() does, and waits for what is being computed. NULL is allowed. */
+VIG_API void vig_stream_free (VigStream *stream);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (VigStream, vig_stream_free)
+
+/**
+ * vig_stream_submit:
+ * @error: VIG_ERROR_ARGUMENT (names the field): a frame that cannot be classified is refused, and so fails no other
+ *
+ * Does not wait. The answer is that of vig_engine_classify_frames() to the whole batch: all of its frames fail alike.
+ */
+VIG_API gboolean vig_stream_submit (VigStream *stream, VigRequest *request, GError **error);
+
+/* Waits for the answer; returns at once where the request has not been submitted or was answered before. */
+VIG_API void vig_stream_wait (VigStream *stream, VigRequest *request);
+
+/* A request, or all (NULL), that no batch has taken yet are answered at once, with VIG_ERROR_CANCELLED; done is not
+ * called. Those that are being computed are answered as ever. */
+VIG_API void vig_stream_cancel (VigStream *stream, VigRequest *request);
+
+/* Nothing more comes for now (end, pause, drain): what the stream has submitted starts at once, with what else waits,
+ * and nobody waits for it until it submits again. */
+VIG_API void vig_stream_hurry (VigStream *stream);
+
+G_END_DECLS
+#endif

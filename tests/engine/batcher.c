@@ -1,0 +1,692 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The batcher over work of the test's own and a clock that stands until the test moves it: what starts when, what is in
+ * it, who gets which answer. Then with threads, where ThreadSanitizer looks on if it was built in (tests/engine/tsan.sh);
+ * VIG_PLANT_RACE=1 plants a race for it to find: pictures are written to before their frames are answered.
+ */
+#include <batcher.h>
+
+#include <pthread.h>
+#include <string.h>
+
+#define DELAY 1000
+#define CLASSES 2
+
+/* ---- the work ---- */
+
+/* A result is the picture's byte and its frame's number. */
+typedef struct {
+  gint64 time;        /* with @clock; the clock's lock is that of the test */
+  pthread_mutex_t clock;
+  GString *batches;   /* "1.0 2.0 | " for frame 0 of stream 1 with frame 0 of stream 2 */
+  guint n_batches, n_frames, largest;
+  gboolean fail, anything_wanted;
+} Work;
+
+/* frame.crop_x is the stream's number, crop_y the frame's */
+static gboolean
+check (gpointer data, const VigFrame *frame, guint size, GError **error)
+{
+  if (frame->width > 0)
+    return TRUE;
+  g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "width: expected more than 0, found %d", frame->width);
+  return FALSE;
+}
+
+static gboolean
+run (gpointer data, const VigFrame *frames, guint n, guint size, VigOutput *output, GError **error)
+{
+  Work *work = data;
+
+  work->n_batches++;
+  work->n_frames += n;
+  work->largest = MAX (work->largest, n);
+  work->anything_wanted = output->probabilities != NULL;
+  for (guint i = 0; i < n; i++) {
+    if (work->batches)
+      g_string_append_printf (work->batches, "%d.%d ", frames[i].crop_x, frames[i].crop_y);
+    if (output->probabilities) {
+      output->probabilities[i * CLASSES] = frames[i].data[0][0];
+      output->probabilities[i * CLASSES + 1] = (float) frames[i].crop_y;
+    }
+  }
+  if (work->batches)
+    g_string_append (work->batches, "| ");
+  if (work->fail)
+    g_set_error (error, VIG_ERROR, VIG_ERROR_FAILED, "device test: the computation failed");
+  return !work->fail;
+}
+
+static gint64
+now (gpointer data)
+{
+  Work *work = data;
+
+  pthread_mutex_lock (&work->clock);
+  gint64 time = work->time;
+  pthread_mutex_unlock (&work->clock);
+  return time;
+}
+
+static void
+advance (Work *work, gint64 by)
+{
+  pthread_mutex_lock (&work->clock);
+  work->time += by;
+  pthread_mutex_unlock (&work->clock);
+}
+
+/* ---- a test's things ---- */
+
+#define N_STREAMS 16
+#define N_REQUESTS 64 /* of a stream */
+
+typedef struct {
+  Work work;
+  VigBatcher *batcher;
+  VigStream *streams[N_STREAMS];
+  VigRequest requests[N_STREAMS][N_REQUESTS];
+  guint8 pixels[N_STREAMS][N_REQUESTS];
+  float results[N_STREAMS][N_REQUESTS][CLASSES];
+  guint n_submitted[N_STREAMS];
+} Fixture;
+
+static Fixture *
+fixture_new (guint n_streams, guint max_batch)
+{
+  Fixture *f = g_new0 (Fixture, 1);
+  const VigBatcherWork work = { .check = check, .run = run, .now = now, .data = &f->work, .n_classes = CLASSES,
+    .size = 224 };
+
+  pthread_mutex_init (&f->work.clock, NULL);
+  f->work.batches = g_string_new (NULL);
+  f->batcher = vig_batcher_new (&work, max_batch, DELAY);
+  for (guint i = 0; i < n_streams; i++)
+    f->streams[i] = vig_batcher_add_stream (f->batcher);
+  return f;
+}
+
+static void
+fixture_free (Fixture *f)
+{
+  for (guint s = 0; s < N_STREAMS; s++) {
+    vig_stream_free (f->streams[s]);
+    for (guint i = 0; i < N_REQUESTS; i++)
+      g_clear_error (&f->requests[s][i].error);
+  }
+  vig_batcher_free (f->batcher);
+  pthread_mutex_destroy (&f->work.clock);
+  g_string_free (f->work.batches, TRUE);
+  g_free (f);
+}
+
+static VigRequest *
+submit_of_size (Fixture *f, guint stream, guint size)
+{
+  guint i = f->n_submitted[stream]++;
+  VigRequest *r = &f->requests[stream][i];
+  GError *error = NULL;
+
+  f->pixels[stream][i] = (guint8) (stream * 16 + i);
+  r->frame = (VigFrame) { .width = 1, .height = 1, .crop_x = (int) stream, .crop_y = (int) i,
+    .data = { &f->pixels[stream][i] } };
+  r->size = size;
+  r->probabilities = f->results[stream][i];
+  vig_stream_submit (f->streams[stream], r, &error);
+  g_assert_no_error (error);
+  return r;
+}
+
+static VigRequest *
+submit (Fixture *f, guint stream)
+{
+  return submit_of_size (f, stream, 0);
+}
+
+static void
+expect_nothing (Fixture *f)
+{
+  g_assert_false (vig_batcher_step (f->batcher));
+  g_assert_cmpstr (f->work.batches->str, ==, "");
+}
+
+/* The batches that start without time passing. */
+static void
+expect (Fixture *f, const char *batches)
+{
+  while (vig_batcher_step (f->batcher))
+    ;
+  g_assert_cmpstr (f->work.batches->str, ==, batches);
+  g_string_truncate (f->work.batches, 0);
+}
+
+/* Every stream has been seen, and the next batch waits for all. */
+static void
+begin (Fixture *f, guint n_streams)
+{
+  for (guint i = 0; i < n_streams; i++)
+    submit (f, i);
+  while (vig_batcher_step (f->batcher))
+    ;
+  g_string_truncate (f->work.batches, 0);
+}
+
+static void
+expect_answer (Fixture *f, guint stream, guint frame, guint batch)
+{
+  VigRequest *r = &f->requests[stream][frame];
+
+  vig_stream_wait (f->streams[stream], r);
+  g_assert_no_error (r->error);
+  g_assert_cmpuint (r->batch, ==, batch);
+  g_assert_cmpfloat (r->probabilities[0], ==, stream * 16 + frame);
+  g_assert_cmpfloat (r->probabilities[1], ==, frame);
+}
+
+/* ---- when ---- */
+
+static void
+test_alone (void)
+{
+  Fixture *f = fixture_new (3, 8);
+  expect_nothing (f);
+  submit (f, 1); /* the others have never said a word */
+  expect (f, "1.0 | ");
+  expect_answer (f, 1, 0, 1);
+  expect_nothing (f);
+  fixture_free (f);
+}
+
+static void
+test_all_in (void)
+{
+  Fixture *f = fixture_new (3, 8);
+  begin (f, 3);
+  submit (f, 2);
+  expect_nothing (f);
+  submit (f, 0);
+  submit (f, 0);
+  expect_nothing (f);
+  submit (f, 1);
+  expect (f, "0.1 1.1 2.1 0.2 | "); /* all at one time: from the first stream on */
+  expect_answer (f, 0, 1, 4);
+  expect_answer (f, 0, 2, 4);
+  expect_answer (f, 2, 1, 4);
+  fixture_free (f);
+}
+
+static void
+test_full (void)
+{
+  Fixture *f = fixture_new (2, 4);
+  begin (f, 2);
+  for (int i = 0; i < 3; i++)
+    submit (f, 0);
+  expect_nothing (f);
+  submit (f, 0);
+  expect (f, "0.1 0.2 0.3 0.4 | ");
+  submit (f, 0);
+  expect_nothing (f); /* a full batch has not waited for the other: it is still expected */
+  fixture_free (f);
+}
+
+static void
+test_delay (void)
+{
+  Fixture *f = fixture_new (3, 8);
+  begin (f, 3);
+  submit (f, 0);
+  advance (&f->work, DELAY / 2);
+  submit (f, 1);
+  expect_nothing (f);
+  advance (&f->work, DELAY / 2 - 1);
+  expect_nothing (f);
+  advance (&f->work, 1);
+  expect (f, "0.1 1.1 | ");
+  submit (f, 0);
+  submit (f, 1);
+  expect (f, "0.2 1.2 | "); /* the third is not waited for again… */
+  submit (f, 2);
+  expect_nothing (f); /* …until it is back; the two others are there */
+  submit (f, 1);
+  submit (f, 0);
+  expect (f, "0.3 1.3 2.1 | ");
+  submit (f, 0);
+  submit (f, 1);
+  expect_nothing (f);
+  fixture_free (f);
+}
+
+static void
+test_hurry (void)
+{
+  Fixture *f = fixture_new (3, 8);
+  begin (f, 3);
+  submit (f, 1);
+  submit (f, 1);
+  expect_nothing (f);
+  vig_stream_hurry (f->streams[1]);
+  expect (f, "1.1 1.2 | ");
+  submit (f, 0);
+  submit (f, 2);
+  expect (f, "0.1 2.1 | "); /* who has hurried is not waited for */
+  submit (f, 0);
+  expect_nothing (f);
+  vig_stream_hurry (f->streams[2]); /* nothing to start, but nothing to wait for either */
+  expect (f, "0.2 | ");
+  submit (f, 1);
+  expect_nothing (f); /* the hurry of before is over */
+  fixture_free (f);
+}
+
+/* More than a batch of them: all of them start. */
+static void
+test_hurry_much (void)
+{
+  Fixture *f = fixture_new (2, 4);
+  begin (f, 2);
+  for (int i = 0; i < 3; i++)
+    submit (f, 0);
+  vig_batcher_set_limits (f->batcher, 2, DELAY);
+  vig_stream_hurry (f->streams[0]);
+  expect (f, "0.1 0.2 | 0.3 | ");
+  fixture_free (f);
+}
+
+static void
+test_gone (void)
+{
+  Fixture *f = fixture_new (3, 8);
+  begin (f, 3);
+  submit (f, 0);
+  submit (f, 1);
+  expect_nothing (f);
+  g_clear_pointer (&f->streams[2], vig_stream_free);
+  expect (f, "0.1 1.1 | ");
+  submit (f, 0);
+  submit (f, 1);
+  submit (f, 1);
+  vig_stream_free (f->streams[1]); /* with frames waiting */
+  f->streams[1] = NULL;
+  expect (f, "0.2 | ");
+  g_assert_error (f->requests[1][2].error, VIG_ERROR, VIG_ERROR_CANCELLED);
+  fixture_free (f);
+}
+
+static void
+test_limits (void)
+{
+  Fixture *f = fixture_new (2, 2);
+  begin (f, 2);
+  vig_batcher_set_limits (f->batcher, 6, 3 * DELAY);
+  for (int i = 0; i < 5; i++)
+    submit (f, 0);
+  advance (&f->work, 3 * DELAY - 1);
+  expect_nothing (f);
+  submit (f, 0);
+  expect (f, "0.1 0.2 0.3 0.4 0.5 0.6 | ");
+  submit (f, 0);
+  expect_nothing (f);
+  vig_batcher_set_limits (f->batcher, 6, 0);
+  expect (f, "0.7 | ");
+  fixture_free (f);
+}
+
+/* ---- what ---- */
+
+/* Sixteen streams with two frames each, batches of four: nobody's second before everybody's first. */
+static void
+test_fair (void)
+{
+  Fixture *f = fixture_new (N_STREAMS, 4);
+  for (int i = 0; i < 2; i++)
+    for (guint s = 0; s < N_STREAMS; s++) {
+      submit (f, s);
+      advance (&f->work, 1);
+    }
+  for (guint i = 0; i < 2 * N_STREAMS / 4; i++) {
+    g_assert_true (vig_batcher_step (f->batcher));
+    for (guint s = 4 * i; s < 4 * i + 4; s++)
+      expect_answer (f, s % N_STREAMS, s / N_STREAMS, 4);
+  }
+  fixture_free (f);
+}
+
+/* One has many frames waiting, and refills: the others get their share at once, and it gets what they leave. */
+static void
+test_greedy (void)
+{
+  Fixture *f = fixture_new (4, 4);
+  for (int i = 0; i < 20; i++)
+    submit (f, 0);
+  for (int round = 0; round < 5; round++) {
+    advance (&f->work, 1);
+    for (guint s = 1; s < 4; s++)
+      submit (f, s);
+    submit (f, 0);
+    g_assert_true (vig_batcher_step (f->batcher));
+    for (guint s = 0; s < 4; s++)
+      expect_answer (f, s, (guint) round, 4);
+  }
+  fixture_free (f);
+}
+
+/* Frames of two sizes never meet, and neither kind starves. */
+static void
+test_sizes (void)
+{
+  Fixture *f = fixture_new (3, 4);
+  submit_of_size (f, 0, 224);
+  submit_of_size (f, 1, 64);
+  submit_of_size (f, 2, 0);
+  submit_of_size (f, 0, 64);
+  submit_of_size (f, 0, 224);
+  for (guint i = 0; i < 3; i++)
+    vig_stream_hurry (f->streams[i]);
+  expect (f, "0.0 2.0 | 0.1 1.0 | 0.2 | ");
+  for (int i = 0; i < 8; i++) {
+    submit_of_size (f, 0, 224);
+    submit_of_size (f, 2, 224);
+    if (i == 1)
+      submit_of_size (f, 1, 64);
+    advance (&f->work, 1);
+  }
+  expect (f, "0.3 2.1 0.4 2.2 | 1.1 | 0.5 2.3 0.6 2.4 | 0.7 2.5 0.8 2.6 | 0.9 2.7 0.10 2.8 | ");
+  fixture_free (f);
+}
+
+static void
+test_nothing_wanted (void)
+{
+  Fixture *f = fixture_new (1, 2);
+  VigRequest r = { .frame = { .width = 1, .data = { f->pixels[0] } } };
+  g_assert_true (vig_stream_submit (f->streams[0], &r, NULL));
+  expect (f, "0.0 | ");
+  g_assert_false (f->work.anything_wanted);
+  submit (f, 0);
+  g_assert_true (vig_stream_submit (f->streams[0], &r, NULL));
+  expect (f, "0.0 0.0 | ");
+  g_assert_true (f->work.anything_wanted);
+  fixture_free (f);
+}
+
+/* ---- answers ---- */
+
+static void
+test_failure (void)
+{
+  Fixture *f = fixture_new (3, 8);
+  begin (f, 3);
+  f->work.fail = TRUE;
+  for (guint s = 0; s < 3; s++)
+    submit (f, s);
+  expect (f, "0.1 1.1 2.1 | ");
+  for (guint s = 0; s < 3; s++) {
+    VigRequest *r = &f->requests[s][1];
+    vig_stream_wait (f->streams[s], r);
+    g_assert_error (r->error, VIG_ERROR, VIG_ERROR_FAILED);
+    g_assert_cmpstr (r->error->message, ==, "device test: the computation failed");
+    g_assert_cmpuint (r->batch, ==, 3);
+  }
+  f->work.fail = FALSE;
+  for (guint s = 0; s < 3; s++)
+    submit (f, s);
+  expect (f, "0.2 1.2 2.2 | ");
+  expect_answer (f, 2, 2, 3);
+  fixture_free (f);
+}
+
+/* A frame that nobody could classify is refused, and the others of the batch do not hear of it. */
+static void
+test_bad_frame (void)
+{
+  Fixture *f = fixture_new (2, 8);
+  begin (f, 2);
+  submit (f, 0);
+  VigRequest bad = { .frame = { .width = -3 } };
+  GError *error = NULL;
+  g_assert_false (vig_stream_submit (f->streams[1], &bad, &error));
+  g_assert_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT);
+  g_assert_cmpstr (error->message, ==, "width: expected more than 0, found -3");
+  g_clear_error (&error);
+  vig_stream_wait (f->streams[1], &bad); /* was never submitted */
+  expect_nothing (f);
+  submit (f, 1);
+  expect (f, "0.1 1.1 | ");
+  expect_answer (f, 0, 1, 2);
+  fixture_free (f);
+}
+
+static void
+test_cancel (void)
+{
+  Fixture *f = fixture_new (2, 8);
+  begin (f, 2);
+  for (int i = 0; i < 4; i++)
+    submit (f, 0);
+  vig_stream_cancel (f->streams[0], &f->requests[0][4]); /* the last, */
+  vig_stream_cancel (f->streams[0], &f->requests[0][2]); /* one between, */
+  vig_stream_cancel (f->streams[0], &f->requests[0][0]); /* one that was answered */
+  vig_stream_wait (f->streams[0], &f->requests[0][2]);
+  g_assert_error (f->requests[0][2].error, VIG_ERROR, VIG_ERROR_CANCELLED);
+  g_assert_error (f->requests[0][4].error, VIG_ERROR, VIG_ERROR_CANCELLED);
+  g_assert_no_error (f->requests[0][0].error);
+  submit (f, 0);
+  submit (f, 1);
+  expect (f, "0.1 1.1 0.3 0.5 | ");
+  submit (f, 0);
+  submit (f, 0);
+  vig_stream_cancel (f->streams[0], NULL);
+  g_assert_error (f->requests[0][6].error, VIG_ERROR, VIG_ERROR_CANCELLED);
+  g_assert_error (f->requests[0][7].error, VIG_ERROR, VIG_ERROR_CANCELLED);
+  expect_nothing (f);
+  submit (f, 1);
+  expect (f, "1.2 | "); /* who has cancelled everything is not waited for */
+  fixture_free (f);
+}
+
+static void
+called (VigRequest *r, gpointer user_data)
+{
+  Fixture *f = user_data;
+  g_assert_no_error (r->error);
+  g_assert_cmpfloat (r->probabilities[0], ==, r->frame.data[0][0]);
+  if (r->frame.crop_y < 3) {
+    r->frame.crop_y++;
+    g_assert_true (vig_stream_submit (f->streams[0], r, NULL));
+  }
+}
+
+static void
+test_called (void)
+{
+  Fixture *f = fixture_new (1, 2);
+  VigRequest *r = &f->requests[0][0];
+  r->frame = (VigFrame) { .width = 1, .data = { f->pixels[0] } };
+  r->probabilities = f->results[0][0];
+  r->done = called;
+  r->user_data = f;
+  g_assert_true (vig_stream_submit (f->streams[0], r, NULL));
+  expect (f, "0.0 | 0.1 | 0.2 | 0.3 | ");
+  fixture_free (f);
+}
+
+/* ---- threads ---- */
+
+#define N_FRAMES 150 /* of a stream */
+#define IN_FLIGHT 4
+
+typedef struct {
+  VigBatcher *batcher;
+  guint number;
+  gboolean plant;
+  guint n_answered, n_cancelled;
+} Camera;
+
+static void
+take_answer (Camera *c, VigStream *stream, VigRequest *r, int number)
+{
+  vig_stream_wait (stream, r);
+  if (r->error) {
+    g_assert_error (r->error, VIG_ERROR, VIG_ERROR_CANCELLED);
+    g_clear_error (&r->error);
+    c->n_cancelled++;
+    return;
+  }
+  g_assert_cmpfloat (r->probabilities[0], ==, (guint8) (c->number + number));
+  g_assert_cmpfloat (r->probabilities[1], ==, number);
+  c->n_answered++;
+}
+
+/* Several frames in flight, answers in order; pauses, flushes, comes and goes. */
+static void *
+camera (void *data)
+{
+  Camera *c = data;
+  VigStream *stream = vig_batcher_add_stream (c->batcher);
+  VigRequest requests[IN_FLIGHT] = { 0 };
+  guint8 pictures[IN_FLIGHT];
+  float results[IN_FLIGHT][CLASSES];
+  guint random = c->number;
+
+  for (int i = 0; i < N_FRAMES + IN_FLIGHT; i++) {
+    VigRequest *r = &requests[i % IN_FLIGHT];
+    if (i >= IN_FLIGHT)
+      take_answer (c, stream, r, i - IN_FLIGHT);
+    if (i >= N_FRAMES)
+      continue;
+    guint8 *picture = &pictures[i % IN_FLIGHT];
+    *picture = (guint8) (c->number + (guint) i);
+    r->frame = (VigFrame) { .width = 1, .crop_x = (int) c->number, .crop_y = i, .data = { picture } };
+    r->size = c->number % 5 == 0 ? 64 : 0;
+    r->probabilities = results[i % IN_FLIGHT];
+    g_assert_true (vig_stream_submit (stream, r, NULL));
+    if (c->plant)
+      *(volatile guint8 *) picture = (guint8) (c->number + (guint) i);
+    random = random * 1103515245 + 12345;
+    switch (random >> 16 & 31) {
+      case 0:
+        vig_stream_hurry (stream);
+        break;
+      case 1:
+        vig_stream_cancel (stream, NULL);
+        break;
+      case 2:
+        vig_stream_cancel (stream, r);
+        break;
+      default:
+        break;
+    }
+  }
+  vig_stream_free (stream);
+  return NULL;
+}
+
+typedef struct {
+  Work *work;
+  VigBatcher *batcher;
+  gint stop;
+} Ticker;
+
+static void *
+tick (void *data)
+{
+  Ticker *t = data;
+  while (!__atomic_load_n (&t->stop, __ATOMIC_ACQUIRE)) {
+    advance (t->work, DELAY / 4);
+    vig_batcher_tick (t->batcher);
+    g_usleep (50);
+  }
+  return NULL;
+}
+
+static void
+test_threads (void)
+{
+  Work work = { .time = 0 };
+  const VigBatcherWork w = { .check = check, .run = run, .now = now, .data = &work, .n_classes = CLASSES, .size = 224 };
+  VigBatcher *batcher = vig_batcher_new (&w, 6, DELAY);
+  Ticker ticker = { &work, batcher, 0 };
+  Camera cameras[N_STREAMS];
+  pthread_t threads[N_STREAMS], clock;
+  VigStream *frozen = vig_batcher_add_stream (batcher);
+  guint answered = 0;
+
+  pthread_mutex_init (&work.clock, NULL);
+  g_assert_true (vig_batcher_start (batcher, NULL));
+  pthread_create (&clock, NULL, tick, &ticker);
+  for (guint i = 0; i < N_STREAMS; i++) {
+    cameras[i] = (Camera) { .batcher = batcher, .number = i, .plant = g_getenv ("VIG_PLANT_RACE") != NULL };
+    pthread_create (&threads[i], NULL, camera, &cameras[i]);
+  }
+  for (guint i = 0; i < N_STREAMS; i++) {
+    pthread_join (threads[i], NULL);
+    g_assert_cmpuint (cameras[i].n_answered + cameras[i].n_cancelled, ==, N_FRAMES);
+    g_assert_cmpuint (cameras[i].n_answered, >, 0);
+    answered += cameras[i].n_answered;
+  }
+  __atomic_store_n (&ticker.stop, 1, __ATOMIC_RELEASE);
+  pthread_join (clock, NULL);
+  vig_stream_free (frozen);
+  vig_batcher_free (batcher);
+  g_assert_cmpuint (work.n_frames, ==, answered);
+  g_assert_cmpuint (work.largest, <=, 6);
+  g_assert_cmpuint (work.n_batches, <, answered); /* frames did meet */
+  g_test_message ("%u frames in %u batches", answered, work.n_batches);
+  pthread_mutex_destroy (&work.clock);
+}
+
+/* By the real clock: one that has died is waited for once, and not for long. */
+static void
+test_clock (void)
+{
+  Work work = { .time = 0 };
+  const VigBatcherWork w = { .check = check, .run = run, .data = &work, .n_classes = CLASSES, .size = 224 };
+  const gint64 delay = 300 * 1000;
+  VigBatcher *batcher = vig_batcher_new (&w, 6, delay);
+  VigStream *dying = vig_batcher_add_stream (batcher), *alive = vig_batcher_add_stream (batcher);
+  guint8 picture = 1;
+  VigRequest r = { .frame = { .width = 1, .data = { &picture } } };
+
+  g_assert_true (vig_batcher_start (batcher, NULL));
+  g_assert_true (vig_stream_submit (dying, &r, NULL));
+  vig_stream_wait (dying, &r);
+  gint64 start = g_get_monotonic_time ();
+  g_assert_true (vig_stream_submit (alive, &r, NULL));
+  vig_stream_wait (alive, &r);
+  g_assert_cmpint (g_get_monotonic_time () - start, >=, delay);
+  start = g_get_monotonic_time ();
+  for (int i = 0; i < 10; i++) {
+    g_assert_true (vig_stream_submit (alive, &r, NULL));
+    vig_stream_wait (alive, &r);
+  }
+  g_assert_cmpint (g_get_monotonic_time () - start, <, 10 * delay / 2);
+  vig_stream_free (dying);
+  vig_stream_free (alive);
+  vig_batcher_free (batcher);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/batcher/alone", test_alone);
+  g_test_add_func ("/batcher/all-in", test_all_in);
+  g_test_add_func ("/batcher/full", test_full);
+  g_test_add_func ("/batcher/delay", test_delay);
+  g_test_add_func ("/batcher/hurry", test_hurry);
+  g_test_add_func ("/batcher/hurry-much", test_hurry_much);
+  g_test_add_func ("/batcher/gone", test_gone);
+  g_test_add_func ("/batcher/limits", test_limits);
+  g_test_add_func ("/batcher/fair", test_fair);
+  g_test_add_func ("/batcher/greedy", test_greedy);
+  g_test_add_func ("/batcher/sizes", test_sizes);
+  g_test_add_func ("/batcher/nothing-wanted", test_nothing_wanted);
+  g_test_add_func ("/batcher/failure", test_failure);
+  g_test_add_func ("/batcher/bad-frame", test_bad_frame);
+  g_test_add_func ("/batcher/cancel", test_cancel);
+  g_test_add_func ("/batcher/called", test_called);
+  g_test_add_func ("/batcher/threads", test_threads);
+  g_test_add_func ("/batcher/clock", test_clock);
+  return g_test_run ();
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Who shares an engine with whom, what users may disagree about, and that frames of several users meet. */
+#include <vig/vig.h>
+
+#include <glib/gstdio.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "made.h"
+
+static char *dir, *model_path;
+
+static char *
+write_model (const char *name, const char *config)
+{
+  char *path = g_build_filename (dir, name, NULL);
+  g_autoptr (Made) made = made_new (config);
+  g_autoptr (GByteArray) file = made_file (made, NULL);
+  g_assert_true (g_file_set_contents (path, (char *) file->data, file->len, NULL));
+  return path;
+}
+
+static VigShared *
+acquire (const char *path, const VigSharedOptions *options)
+{
+  GError *error = NULL;
+  VigSharedOptions o = options ? *options : (VigSharedOptions) { 0 };
+  o.engine.device = o.engine.device ? o.engine.device : "cpu";
+  o.engine.n_threads = o.engine.n_threads ? o.engine.n_threads : 1;
+  VigShared *shared = vig_shared_acquire (path, &o, &error);
+  g_assert_no_error (error);
+  return shared;
+}
+
+static void
+check_error (GError **error, VigError code, const char *part)
+{
+  g_assert_error (*error, VIG_ERROR, (int) code);
+  if (!strstr ((*error)->message, part) || strchr ((*error)->message, '\n'))
+    g_error ("expected \"%s\" in \"%s\"", part, (*error)->message);
+  g_clear_error (error);
+}
+
+/* ---- who shares with whom ---- */
+
+static void
+test_same (void)
+{
+  g_autofree char *copy = write_model ("copy.safetensors", MADE_PLAIN), *other = write_model ("h.safetensors",
+      MADE_HIERARCHICAL);
+  g_autoptr (VigShared) a = acquire (model_path, NULL);
+  g_autoptr (VigShared) b = acquire (copy, NULL); /* the content counts, not the path */
+  g_autoptr (VigShared) c = acquire (other, NULL);
+  g_autoptr (VigShared) d = acquire (model_path, &(VigSharedOptions) { .alone = TRUE });
+  g_autoptr (VigShared) e = acquire (model_path, &(VigSharedOptions) { .engine.device = "ref" });
+  g_autoptr (VigShared) f = acquire (model_path, &(VigSharedOptions) { .engine.n_threads = 2 });
+  g_assert_true (vig_shared_get_model (a) == vig_shared_get_model (b));
+  VigShared *others[] = { c, d, e, f };
+  for (guint i = 0; i < G_N_ELEMENTS (others); i++) {
+    g_assert_true (vig_shared_get_model (others[i]) != vig_shared_get_model (a));
+    g_assert_cmpuint (vig_shared_get_n_users (others[i]), ==, 1);
+  }
+  g_assert_cmpuint (vig_shared_get_n_users (a), ==, 2);
+  g_assert_cmpstr (vig_shared_get_device (e), ==, "ref");
+  g_autoptr (VigShared) g = acquire (model_path, NULL); /* one that is alone is found by nobody */
+  g_assert_true (vig_shared_get_model (g) == vig_shared_get_model (a));
+}
+
+/* A file that is written anew is another model; who has the old one keeps it. */
+static void
+test_content_changes (void)
+{
+  g_autofree char *path = write_model ("changing.safetensors", MADE_PLAIN);
+  g_autoptr (VigShared) a = acquire (path, NULL);
+  g_autofree char *again = write_model ("changing.safetensors", MADE_HIERARCHICAL);
+  g_autoptr (VigShared) b = acquire (path, NULL);
+  g_assert_cmpstr (vig_model_get_family (vig_shared_get_model (a)), ==, "vig");
+  g_assert_cmpstr (vig_model_get_family (vig_shared_get_model (b)), ==, "vig_h");
+}
+
+/* What "auto" turns out to be is the same as that by its own name, whoever comes first. */
+static void
+test_auto (void)
+{
+  const VigSharedOptions autos = { .engine.device = "auto" };
+  for (int first = 0; first < 2; first++) {
+    VigSharedOptions exact = { .engine.device = "cpu" };
+    g_autoptr (VigShared) a = acquire (model_path, first ? &autos : &exact);
+    exact.engine.precision = vig_shared_get_precision (a);
+    g_autoptr (VigShared) b = acquire (model_path, first ? &exact : &autos);
+    g_autoptr (VigShared) c = acquire (model_path, &exact);
+    g_assert_true (vig_shared_get_model (a) == vig_shared_get_model (b));
+    g_assert_true (vig_shared_get_model (a) == vig_shared_get_model (c));
+    g_assert_cmpuint (vig_shared_get_n_users (c), ==, 3);
+    exact.engine.precision = exact.engine.precision == VIG_PRECISION_FP32 ? VIG_PRECISION_BF16 : VIG_PRECISION_FP32;
+    g_autoptr (VigShared) d = acquire (model_path, &exact);
+    g_assert_true (vig_shared_get_model (d) != vig_shared_get_model (a));
+  }
+}
+
+static void
+test_options (void)
+{
+  GError *error = NULL;
+  const VigEngineOptions cpu = { .device = "cpu", .n_threads = 1 };
+  g_autoptr (VigShared) unset = acquire (model_path, &(VigSharedOptions) { .user = "north" });
+  VigShared *four = acquire (model_path, &(VigSharedOptions) { .user = "south", .max_batch = 4, .has_batch_delay = TRUE });
+  g_autoptr (VigShared) also = acquire (model_path, &(VigSharedOptions) { .user = "east", .max_batch = 4 });
+  g_autoptr (VigShared) unset_too = acquire (model_path, NULL);
+
+  g_assert_null (vig_shared_acquire (model_path, &(VigSharedOptions) { .engine = cpu, .user = "west", .max_batch = 5 },
+      &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "max-batch: expected 4, as south has set it, whose engine west shares");
+  g_assert_null (vig_shared_acquire (model_path, &(VigSharedOptions) { .engine = cpu, .user = "west",
+      .has_batch_delay = TRUE, .batch_delay = 1500 }, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "batch-delay: expected 0 ms, as south has set it, whose engine west shares");
+  g_autoptr (VigShared) alone = acquire (model_path, &(VigSharedOptions) { .max_batch = 5, .alone = TRUE });
+  vig_shared_release (four);
+  g_autoptr (VigShared) later = acquire (model_path, &(VigSharedOptions) { .has_batch_delay = TRUE, .batch_delay = 7 });
+  g_assert_true (vig_shared_get_model (later) == vig_shared_get_model (unset)); /* what was set is gone with who set it */
+  g_assert_cmpuint (vig_shared_get_n_users (unset), ==, 4);
+
+  g_assert_null (vig_shared_acquire (model_path, &(VigSharedOptions) { .engine = cpu, .max_batch = 2000 }, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "max-batch: expected at most 1024, found 2000");
+  g_assert_null (vig_shared_acquire (model_path, &(VigSharedOptions) { .engine = cpu, .has_batch_delay = TRUE,
+      .batch_delay = -1 }, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "batch-delay: expected 0 to 10000000 microseconds, found -1");
+  g_assert_null (vig_shared_acquire ("/nowhere/no.safetensors", NULL, &error));
+  check_error (&error, VIG_ERROR_FILE, "/nowhere/no.safetensors");
+  g_assert_null (vig_shared_acquire (model_path, &(VigSharedOptions) { .engine.device = "abacus" }, &error));
+  check_error (&error, VIG_ERROR_DEVICE, "abacus");
+}
+
+/* ---- many at once ---- */
+
+#define N_THREADS 16
+
+typedef struct {
+  pthread_barrier_t *start;
+  const char *path;
+  VigShared *shared;
+  GError *error;
+} Starting;
+
+static void *
+start (void *data)
+{
+  Starting *s = data;
+  const VigSharedOptions options = { .engine = { .device = "cpu", .n_threads = 1 } };
+  pthread_barrier_wait (s->start);
+  s->shared = vig_shared_acquire (s->path, &options, &s->error);
+  return NULL;
+}
+
+static void
+start_all (Starting *s, const char *path)
+{
+  pthread_t threads[N_THREADS];
+  pthread_barrier_t barrier;
+  pthread_barrier_init (&barrier, NULL, N_THREADS);
+  for (guint i = 0; i < N_THREADS; i++) {
+    s[i] = (Starting) { .start = &barrier, .path = path };
+    pthread_create (&threads[i], NULL, start, &s[i]);
+  }
+  for (guint i = 0; i < N_THREADS; i++)
+    pthread_join (threads[i], NULL);
+  pthread_barrier_destroy (&barrier);
+}
+
+static void
+test_concurrent (void)
+{
+  Starting s[N_THREADS];
+  for (int round = 0; round < 20; round++) {
+    start_all (s, model_path);
+    for (guint i = 0; i < N_THREADS; i++) {
+      g_assert_no_error (s[i].error);
+      g_assert_true (vig_shared_get_model (s[i].shared) == vig_shared_get_model (s[0].shared));
+    }
+    g_assert_cmpuint (vig_shared_get_n_users (s[0].shared), ==, N_THREADS);
+    for (guint i = 0; i < N_THREADS; i++)
+      vig_shared_release (s[i].shared);
+  }
+}
+
+static void
+test_concurrent_failure (void)
+{
+  Starting s[N_THREADS];
+  g_autofree char *path = g_build_filename (dir, "bad.safetensors", NULL);
+  g_autofree char *data = NULL;
+  gsize size;
+  g_assert_true (g_file_get_contents (model_path, &data, &size, NULL));
+  for (int round = 0; round < 20; round++) {
+    g_assert_true (g_file_set_contents (path, data, size - 4, NULL));
+    start_all (s, path);
+    for (guint i = 0; i < N_THREADS; i++) {
+      g_assert_null (s[i].shared);
+      check_error (&s[i].error, VIG_ERROR_MODEL, "bad.safetensors");
+    }
+    g_assert_true (g_file_set_contents (path, data, size, NULL)); /* put right, it is tried again */
+    g_autoptr (VigShared) shared = acquire (path, NULL);
+    g_assert_nonnull (shared);
+  }
+}
+
+/* ---- frames ---- */
+
+#define SIDE 32
+
+static void
+fill (guint8 *pixels, guint seed)
+{
+  for (guint i = 0; i < SIDE * SIDE * 3; i++)
+    pixels[i] = (guint8) (seed = seed * 1103515245 + 12345, seed >> 16);
+}
+
+static VigFrame
+frame_of (const guint8 *pixels)
+{
+  return (VigFrame) { .format = VIG_FORMAT_RGB, .width = SIDE, .height = SIDE, .data = { pixels }, .stride = { SIDE * 3 } };
+}
+
+/* Frames of all users in one batch, and each has the bits that it has alone. */
+static void
+test_meet (void)
+{
+  enum { N = 8 };
+  GError *error = NULL;
+  VigShared *users[N];
+  VigStream *streams[N];
+  VigRequest requests[N] = { 0 };
+  float results[N][3], expected[3];
+  guint8 pixels[N][SIDE * SIDE * 3];
+  g_autoptr (VigModel) model = vig_model_load (model_path, &error);
+  g_autoptr (VigEngine) engine = vig_engine_new (model, &(VigEngineOptions) { .device = "cpu", .n_threads = 1 }, &error);
+  g_assert_no_error (error);
+  for (guint i = 0; i < N; i++) {
+    users[i] = acquire (model_path, i == 3 ? &(VigSharedOptions) { .has_batch_delay = TRUE,
+        .batch_delay = VIG_SHARED_MAX_DELAY } : NULL);
+    streams[i] = vig_stream_new (users[i]);
+  }
+  gint64 us;
+  g_assert_true (vig_shared_warm_up (users[0], 0, &us, &error));
+  g_assert_cmpint (us, >, 0);
+  for (int round = 0; round < 3; round++) {
+    for (guint i = 0; i < N; i++) {
+      fill (pixels[i], i * 31 + (guint) round);
+      requests[i].frame = frame_of (pixels[i]);
+      requests[i].probabilities = results[i];
+      g_assert_true (vig_stream_submit (streams[i], &requests[i], &error));
+    }
+    for (guint i = 0; i < N; i++) {
+      VigOutput output = { .probabilities = expected };
+      vig_stream_wait (streams[i], &requests[i]);
+      g_assert_no_error (requests[i].error);
+      if (round > 0) /* before, none is expected */
+        g_assert_cmpuint (requests[i].batch, ==, N);
+      VigFrame frame = frame_of (pixels[i]);
+      g_assert_true (vig_engine_classify_frames (engine, &frame, 1, 0, &output, &error));
+      g_assert_cmpmem (results[i], sizeof results[i], expected, sizeof expected);
+    }
+  }
+  for (guint i = 0; i < N; i++) {
+    vig_stream_free (streams[i]);
+    vig_shared_release (users[i]);
+  }
+}
+
+/* What the engine would not take is refused, for everybody else goes on. */
+static void
+test_bad_frames (void)
+{
+  GError *error = NULL;
+  guint8 pixels[SIDE * SIDE * 3] = { 0 };
+  float result[3];
+  gint64 us;
+  g_autoptr (VigShared) shared = acquire (model_path, NULL);
+  g_autoptr (VigStream) stream = vig_stream_new (shared);
+  VigRequest r = { .frame = frame_of (NULL), .probabilities = result };
+  g_assert_false (vig_stream_submit (stream, &r, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "data[0] is NULL");
+  r.frame = frame_of (pixels);
+  r.size = 3;
+  g_assert_false (vig_stream_submit (stream, &r, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "found 3x3");
+  g_assert_false (vig_shared_warm_up (shared, G_MAXUINT, &us, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "found 4294967295x4294967295");
+  r.size = 0;
+  g_assert_true (vig_stream_submit (stream, &r, &error));
+  vig_stream_wait (stream, &r);
+  g_assert_no_error (r.error);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  dir = g_dir_make_tmp ("vig-shared-XXXXXX", NULL);
+  model_path = write_model ("model.safetensors", MADE_PLAIN);
+  g_test_add_func ("/shared/same", test_same);
+  g_test_add_func ("/shared/content-changes", test_content_changes);
+  g_test_add_func ("/shared/auto", test_auto);
+  g_test_add_func ("/shared/options", test_options);
+  g_test_add_func ("/shared/concurrent", test_concurrent);
+  g_test_add_func ("/shared/concurrent-failure", test_concurrent_failure);
+  g_test_add_func ("/shared/meet", test_meet);
+  g_test_add_func ("/shared/bad-frames", test_bad_frames);
+  int status = g_test_run ();
+  const char *const files[] = { "model", "copy", "h", "changing", "bad" };
+  for (guint i = 0; i < G_N_ELEMENTS (files); i++) {
+    g_autofree char *path = g_strdup_printf ("%s/%s.safetensors", dir, files[i]);
+    g_unlink (path);
+  }
+  g_rmdir (dir);
+  g_free (dir);
+  g_free (model_path);
+  return status;
+}

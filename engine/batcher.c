@@ -190,9 +190,11 @@ compute (VigBatcher *b, guint n)
       output.probabilities = b->probabilities; /* none wanted: warming up */
   }
   b->work.run (b->work.data, b->frames, n, b->slots[0].request->size, &output, &error);
+  const gint64 end = now (b);
   for (guint i = 0; i < n; i++) {
     VigRequest *r = b->slots[i].request;
     r->batch = n;
+    r->latency_us = end - r->since;
     r->preprocess_us = output.preprocess_us;
     r->inference_us = output.inference_us;
     if (error)

@@ -19,6 +19,7 @@
 #include <gst/video/video.h>
 #include <vig/vig.h>
 
+#include "gstvigflight.h"
 #include "gstvigframe.h"
 #include "gstvigmeta.h"
 #include "gstvigqueue.h"
@@ -26,9 +27,6 @@
 
 GST_DEBUG_CATEGORY_STATIC (gst_vig_classify_debug);
 #define GST_CAT_DEFAULT gst_vig_classify_debug
-
-/* Frames between chain function and downstream. */
-#define MAX_IN_FLIGHT 2
 
 /* The latency is reported anew when what is measured has drifted this far from what was said, and not more often. */
 #define LATENCY_DRIFT 0.2
@@ -46,20 +44,16 @@ GST_DEBUG_CATEGORY_STATIC (gst_vig_classify_debug);
 #define DEFAULT_POST_MESSAGES TRUE
 #define DEFAULT_ORIENTATION GST_VIDEO_ORIENTATION_AUTO
 #define DEFAULT_THREADS 0
+#define DEFAULT_SHARE TRUE
+#define DEFAULT_MAX_BATCH 0
+#define DEFAULT_BATCH_DELAY (-1)
+#define DEFAULT_MAX_IN_FLIGHT 2
 
 enum {
   PROP_0, PROP_MODEL_FILE, PROP_LABELS_FILE, PROP_DEVICE, PROP_PRECISION, PROP_THREADS, PROP_TOP_K, PROP_THRESHOLD,
-  PROP_INTERVAL, PROP_HOLD_RESULT, PROP_HOLD_MAX, PROP_INPUT_SIZE, PROP_POST_MESSAGES, PROP_ORIENTATION, PROP_STATS
+  PROP_INTERVAL, PROP_HOLD_RESULT, PROP_HOLD_MAX, PROP_INPUT_SIZE, PROP_POST_MESSAGES, PROP_ORIENTATION, PROP_SHARE, PROP_MAX_BATCH,
+  PROP_BATCH_DELAY, PROP_MAX_IN_FLIGHT, PROP_STATS
 };
-
-/* What may change from one frame to the next. */
-typedef struct {
-  guint top_k, interval, input_size;
-  double threshold;
-  gboolean hold_result, post_messages;
-  GstClockTime hold_max;
-  GstVideoOrientationMethod orientation;
-} Settings;
 
 struct _GstVigClassify {
   GstElement parent;
@@ -68,36 +62,48 @@ struct _GstVigClassify {
   /* object lock */
   char *model_file, *labels_file, *device;
   VigPrecision precision;
-  guint threads;
+  guint threads, max_batch, max_in_flight;
+  gint64 batch_delay;
+  gboolean share;
   gboolean stale; /* one of those changed since the engine was made */
-  Settings settings;
+  GstVigSettings settings;
   GstVigStats stats;
   GstClockTime latency; /* what LATENCY queries are told */
 
   GstVigQueue queue;
 
-  /* From READY to NULL; changed only while the task stands still. */
-  VigModel *model;
-  VigEngine *engine;
+  /* From READY to NULL; changed only while the task stands still, and @shared under the object lock. */
+  VigShared *shared;
+  VigStream *stream;
+  VigModel *model;    /* @shared's */
   char **labels;      /* [classes] */
   GQuark *quarks;     /* [classes] */
   guint n_classes;
   float *probabilities; /* [classes]: of the last classified frame */
   VigRank *ranks;     /* [classes] */
 
-  /* The source task's, or its stream lock's. */
-  GstVideoInfo info;
-  gboolean have_info;
+  /* Where frames come in: the sink pad's stream lock's. */
+  struct {
+    GstVideoInfo info;
+    gboolean have_info;
+    GstSegment segment;
+    VigOrientation stream_orientation, global_orientation; /* of the tags; 0: none */
+    guint epoch;            /* results of another say nothing about what comes */
+    gboolean have_result;   /* a frame of this epoch has been submitted, */
+    guint since_result;     /* and this many have come since */
+    gboolean hdr_warned;
+  } in;
+
+  /* Where they go out: the source task's, or its stream lock's. */
+  guint in_flight;          /* most that there may be */
   GstSegment segment;
-  VigOrientation stream_orientation, global_orientation; /* of the tags; 0: none */
   gboolean failed;          /* the last frame ended here, and the bus knows why */
   gboolean have_result;     /* @probabilities hold, and are from: */
+  guint result_epoch;
   GstClockTime result_start, result_end; /* PTS */
   GstClockTime result_running;           /* running time; NONE: not known */
-  guint since_result;       /* frames since then */
   int announced;            /* class of the last message; BELOW_THRESHOLD, NOTHING_YET */
   GstClockTime announced_since;
-  gboolean hdr_warned;
   guint64 latency_looks;
   gint64 latency_posted;    /* microseconds, monotonic */
 };
@@ -179,8 +185,12 @@ post_stream_error (GstVigClassify *self, GError *error)
 static void
 close_engine (GstVigClassify *self)
 {
-  g_clear_pointer (&self->engine, vig_engine_free);
-  g_clear_pointer (&self->model, vig_model_unref);
+  GST_OBJECT_LOCK (self);
+  VigShared *shared = g_steal_pointer (&self->shared);
+  GST_OBJECT_UNLOCK (self);
+  g_clear_pointer (&self->stream, vig_stream_free);
+  g_clear_pointer (&shared, vig_shared_release);
+  self->model = NULL;
   g_clear_pointer (&self->labels, g_strfreev);
   g_clear_pointer (&self->quarks, g_free);
   g_clear_pointer (&self->probabilities, g_free);
@@ -209,35 +219,47 @@ load_labels (GstVigClassify *self, const char *labels_file, GError **error)
   return TRUE;
 }
 
-/* Classifies a grey picture twice, for no result: the first time makes the plan, the second tells a live pipeline what
- * latency to expect before the first frame has come. */
+/* The engine: its own or the one that others with the same model, device, precision and threads have. */
+static gboolean
+acquire_engine (GstVigClassify *self, const char *model_file, const VigSharedOptions *options, GError **error)
+{
+  VigShared *shared = vig_shared_acquire (model_file, options, error);
+  if (!shared)
+    return FALSE;
+  GST_OBJECT_LOCK (self);
+  self->shared = shared;
+  GST_OBJECT_UNLOCK (self);
+  self->stream = vig_stream_new (shared);
+  self->model = vig_shared_get_model (shared);
+  return TRUE;
+}
+
+/* So that the first frame is no slower than the others, and a live pipeline knows what latency to expect before it. */
 static gboolean
 warm_up (GstVigClassify *self, guint size, GError **error)
 {
-  guint side = size ? size : vig_model_get_input_size (self->model);
-  guint8 *grey = g_malloc ((gsize) side * side);
-  memset (grey, 128, (gsize) side * side);
-  VigFrame frame = { .format = VIG_FORMAT_GRAY8, .width = (int) side, .height = (int) side, .data = { grey },
-    .stride = { side }, .full_range = TRUE };
-  VigOutput output = { .probabilities = NULL };
-  gboolean ok = vig_engine_classify_frames (self->engine, &frame, 1, size, &output, error)
-      && vig_engine_classify_frames (self->engine, &frame, 1, size, &output, error);
+  gint64 us = 0;
+  gboolean ok = vig_shared_warm_up (self->shared, size, &us, error);
   GST_OBJECT_LOCK (self);
-  self->latency = ok ? (output.preprocess_us + output.inference_us) * GST_USECOND : 0;
+  self->latency = ok ? us * GST_USECOND : 0;
   GST_OBJECT_UNLOCK (self);
-  g_free (grey);
   return ok;
 }
 
-/* Makes everything that model-file, labels-file, device, precision and threads describe. Posts the error if it cannot. */
+/* Makes everything that the properties which take effect from READY on describe. Posts the error if it cannot. */
 static gboolean
 open_engine (GstVigClassify *self)
 {
+  g_autofree char *name = gst_object_get_path_string (GST_OBJECT (self));
   GST_OBJECT_LOCK (self);
   g_autofree char *model_file = g_strdup (self->model_file);
   g_autofree char *labels_file = g_strdup (self->labels_file);
   g_autofree char *device = g_strdup (self->device);
-  VigEngineOptions options = { .device = device, .precision = self->precision, .n_threads = self->threads };
+  const VigSharedOptions options = {
+    .engine = { .device = device, .precision = self->precision, .n_threads = self->threads },
+    .user = name, .alone = !self->share, .max_batch = self->max_batch,
+    .has_batch_delay = self->batch_delay >= 0, .batch_delay = MAX (self->batch_delay, 0) / GST_USECOND,
+  };
   guint size = self->settings.input_size;
   self->stale = FALSE;
   GST_OBJECT_UNLOCK (self);
@@ -249,103 +271,145 @@ open_engine (GstVigClassify *self)
     return FALSE;
   }
   GError *error = NULL;
-  if (!(self->model = vig_model_load (model_file, &error)) || !load_labels (self, labels_file, &error)
-      || !(self->engine = vig_engine_new (self->model, &options, &error)) || !warm_up (self, size, &error)) {
+  if (!acquire_engine (self, model_file, &options, &error) || !load_labels (self, labels_file, &error)
+      || !warm_up (self, size, &error)) {
     post_engine_error (self, error);
     close_engine (self);
     return FALSE;
   }
-  GST_INFO_OBJECT (self, "%s (%s) on %s (%s), %s, a frame takes %" GST_TIME_FORMAT,
-      vig_model_get_name (self->model), vig_model_get_hash (self->model), vig_engine_get_device (self->engine),
-      vig_engine_get_kernels (self->engine), vig_precision_to_string (vig_engine_get_precision (self->engine)),
+  GST_INFO_OBJECT (self, "%s (%s) on %s, %s, used by %u, a frame takes %" GST_TIME_FORMAT,
+      vig_model_get_name (self->model), vig_model_get_hash (self->model), vig_shared_get_device (self->shared),
+      vig_precision_to_string (vig_shared_get_precision (self->shared)), vig_shared_get_n_users (self->shared),
       GST_TIME_ARGS (self->latency));
   return TRUE;
 }
 
 /* ---- a frame --------------------------------------------------------------------------------------------------- */
 
+/* Both are NONE where the segment does not count time (appsrc's, unless told to) or the frame has none. */
+static GstClockTime
+running_time (const GstSegment *segment, GstBuffer *buffer)
+{
+  if (segment->format != GST_FORMAT_TIME)
+    return GST_CLOCK_TIME_NONE;
+  return gst_segment_to_running_time (segment, GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
+}
+
+static GstClockTime
+stream_time (const GstSegment *segment, GstBuffer *buffer)
+{
+  if (segment->format != GST_FORMAT_TIME)
+    return GST_CLOCK_TIME_NONE;
+  return gst_segment_to_stream_time (segment, GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
+}
+
+/* ---- frames come in -------------------------------------------------------------------------------------------- */
+
 /* The last result no longer says anything about what comes. */
 static void
 end_result (GstVigClassify *self)
 {
-  self->have_result = FALSE;
-}
-
-/* Both are NONE where the segment does not count time (appsrc's, unless told to) or the frame has none. */
-static GstClockTime
-running_time (GstVigClassify *self, GstBuffer *buffer)
-{
-  if (self->segment.format != GST_FORMAT_TIME)
-    return GST_CLOCK_TIME_NONE;
-  return gst_segment_to_running_time (&self->segment, GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
-}
-
-static GstClockTime
-stream_time (GstVigClassify *self, GstBuffer *buffer)
-{
-  if (self->segment.format != GST_FORMAT_TIME)
-    return GST_CLOCK_TIME_NONE;
-  return gst_segment_to_stream_time (&self->segment, GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
+  self->in.epoch++;
+  self->in.have_result = FALSE;
 }
 
 static VigOrientation
-upright (GstVigClassify *self, const Settings *settings)
+upright (GstVigClassify *self, const GstVigSettings *settings)
 {
   if (settings->orientation != GST_VIDEO_ORIENTATION_AUTO)
     return gst_vig_orientation_from_method (settings->orientation);
-  return self->stream_orientation ? self->stream_orientation : self->global_orientation;
+  return self->in.stream_orientation ? self->in.stream_orientation : self->in.global_orientation;
 }
 
 /* Filler and frames that nobody will see carry no picture worth a result. */
 static gboolean
-is_due (GstVigClassify *self, GstBuffer *buffer, const Settings *settings)
+is_due (GstVigClassify *self, GstBuffer *buffer, const GstVigSettings *settings)
 {
   if (GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_GAP)
       || GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_DECODE_ONLY))
     return FALSE;
-  return !self->have_result || self->since_result + 1 >= settings->interval;
+  return !self->in.have_result || self->in.since_result + 1 >= settings->interval;
 }
 
-/* Fills in @probabilities and what they are from. Posts the error if it cannot. */
-static gboolean
-classify (GstVigClassify *self, GstBuffer *buffer, const Settings *settings)
+/* Takes @buffer. What is wrong with it is said when it is its turn to leave. */
+static GstVigFlight *
+take_off (GstVigClassify *self, GstBuffer *buffer)
 {
-  gint64 start = g_get_monotonic_time ();
-  GError *error = NULL;
-  GstVigFrame frame;
-  if (!gst_vig_frame_map (&frame, &self->info, buffer, upright (self, settings), &error)) {
-    post_stream_error (self, error);
-    return FALSE;
+  GstClockTime now = stream_time (&self->in.segment, buffer);
+  if (GST_CLOCK_TIME_IS_VALID (now))
+    gst_object_sync_values (GST_OBJECT (self), now);
+  GstVigFlight *flight = gst_vig_flight_new (buffer, self->n_classes);
+  GST_OBJECT_LOCK (self);
+  flight->settings = self->settings;
+  GST_OBJECT_UNLOCK (self);
+  flight->epoch = self->in.epoch;
+  if (!self->in.have_info) {
+    g_set_error (&flight->error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT,
+        "A frame came before any caps: nobody said what its bytes mean.");
+    return flight;
   }
-  VigOutput output = { .probabilities = self->probabilities };
-  gboolean ok = vig_engine_classify_frames (self->engine, &frame.view, 1, settings->input_size, &output, &error);
-  gst_vig_frame_unmap (&frame);
-  if (!ok) {
-    post_engine_error (self, error);
-    return FALSE;
+  flight->due = is_due (self, buffer, &flight->settings);
+  if (flight->due) {
+    gst_vig_flight_start (flight, self->stream, &self->in.info, upright (self, &flight->settings));
+    self->in.have_result = TRUE;
+    self->in.since_result = 0;
+  } else {
+    self->in.since_result++;
   }
+  return flight;
+}
+
+/* ---- and go out ------------------------------------------------------------------------------------------------ */
+
+/* The frame's result becomes the last one. FALSE: it has none. */
+static gboolean
+take_result (GstVigClassify *self, GstVigFlight *flight)
+{
+  if (!gst_vig_flight_land (flight))
+    return FALSE;
+  GstBuffer *buffer = flight->buffer;
+  memcpy (self->probabilities, flight->probabilities, self->n_classes * sizeof (float));
   self->have_result = TRUE;
-  self->since_result = 0;
+  self->result_epoch = flight->epoch;
   self->result_start = self->result_end = GST_BUFFER_PTS (buffer);
   if (GST_BUFFER_PTS_IS_VALID (buffer) && GST_BUFFER_DURATION_IS_VALID (buffer))
     self->result_end += GST_BUFFER_DURATION (buffer);
-  self->result_running = running_time (self, buffer);
+  self->result_running = running_time (&self->segment, buffer);
 
+  const VigRequest *request = &flight->request;
   GST_OBJECT_LOCK (self);
   self->stats.classified++;
-  gst_vig_times_add (&self->stats.preprocess, output.preprocess_us * GST_USECOND);
-  gst_vig_times_add (&self->stats.inference, output.inference_us * GST_USECOND);
-  gst_vig_times_add (&self->stats.whole, (g_get_monotonic_time () - start) * GST_USECOND);
+  gst_vig_times_add (&self->stats.preprocess, request->preprocess_us * GST_USECOND);
+  gst_vig_times_add (&self->stats.inference, request->inference_us * GST_USECOND);
+  gst_vig_times_add (&self->stats.whole, request->latency_us * GST_USECOND);
+  gst_vig_times_add (&self->stats.batch, request->batch);
   GST_OBJECT_UNLOCK (self);
   return TRUE;
 }
 
+/* Says on the bus why the frame goes no further; what its upstream is told. */
+static GstFlowReturn
+give_up (GstVigClassify *self, GstVigFlight *flight)
+{
+  GError *error = g_steal_pointer (&flight->error);
+  if (g_error_matches (error, VIG_ERROR, VIG_ERROR_CANCELLED)) { /* by a flush */
+    g_error_free (error);
+    return GST_FLOW_FLUSHING;
+  }
+  if (error->domain == VIG_ERROR)
+    post_engine_error (self, error);
+  else
+    post_stream_error (self, error);
+  return flight->due ? GST_FLOW_ERROR : GST_FLOW_NOT_NEGOTIATED;
+}
+
 /* Whether the last result may be said of this frame too. Without running times nobody can tell how old it is. */
 static gboolean
-may_hold (GstVigClassify *self, GstBuffer *buffer, const Settings *settings, GstClockTime *age)
+may_hold (GstVigClassify *self, const GstVigFlight *flight, GstClockTime *age)
 {
-  GstClockTime now = running_time (self, buffer);
-  if (!self->have_result || !settings->hold_result || !GST_CLOCK_TIME_IS_VALID (now)
+  const GstVigSettings *settings = &flight->settings;
+  GstClockTime now = running_time (&self->segment, flight->buffer);
+  if (!self->have_result || self->result_epoch != flight->epoch || !settings->hold_result || !GST_CLOCK_TIME_IS_VALID (now)
       || !GST_CLOCK_TIME_IS_VALID (self->result_running) || now < self->result_running)
     return FALSE;
   *age = now - self->result_running;
@@ -354,7 +418,7 @@ may_hold (GstVigClassify *self, GstBuffer *buffer, const Settings *settings, Gst
 
 /* A message when the label is another than that of the last message. */
 static void
-announce (GstVigClassify *self, GstBuffer *buffer, const Settings *settings, const VigRank *top)
+announce (GstVigClassify *self, GstBuffer *buffer, const GstVigSettings *settings, const VigRank *top)
 {
   int label = top->value >= settings->threshold ? (int) top->index : BELOW_THRESHOLD;
   if (label == self->announced)
@@ -365,8 +429,8 @@ announce (GstVigClassify *self, GstBuffer *buffer, const Settings *settings, con
         "label", G_TYPE_STRING, label >= 0 ? self->labels[label] : NULL,
         "confidence", G_TYPE_DOUBLE, (double) top->value,
         "pts", G_TYPE_UINT64, pts,
-        "stream-time", G_TYPE_UINT64, stream_time (self, buffer),
-        "running-time", G_TYPE_UINT64, running_time (self, buffer),
+        "stream-time", G_TYPE_UINT64, stream_time (&self->segment, buffer),
+        "running-time", G_TYPE_UINT64, running_time (&self->segment, buffer),
         "since", G_TYPE_UINT64, pts, NULL);
     if (self->announced != NOTHING_YET)
       gst_structure_set (message,
@@ -404,7 +468,7 @@ make_writable (GstVigClassify *self, GstBuffer *buffer)
 
 /* Says about @buffer what the last result says; takes and returns it. */
 static GstBuffer *
-attach (GstVigClassify *self, GstBuffer *buffer, const Settings *settings, gboolean held, GstClockTime age)
+attach (GstVigClassify *self, GstBuffer *buffer, const GstVigSettings *settings, gboolean held, GstClockTime age)
 {
   guint n = vig_top_k (self->probabilities, self->n_classes, MIN (settings->top_k, self->n_classes), self->ranks);
   if (!held)
@@ -446,40 +510,26 @@ watch_latency (GstVigClassify *self)
   }
 }
 
-/* A frame's way through the element. */
+/* Takes @flight. */
 static GstFlowReturn
-send_frame (GstVigClassify *self, GstBuffer *buffer)
+send_frame (GstVigClassify *self, GstVigFlight *flight)
 {
-  GstClockTime now = stream_time (self, buffer);
-  if (GST_CLOCK_TIME_IS_VALID (now))
-    gst_object_sync_values (GST_OBJECT (self), now);
-  GST_OBJECT_LOCK (self);
-  Settings settings = self->settings;
-  GST_OBJECT_UNLOCK (self);
-
-  self->failed = TRUE;
-  if (!self->have_info) {
-    GST_ELEMENT_ERROR (self, STREAM, FORMAT, ("A frame came before any caps: nobody said what its bytes mean."),
-        (NULL));
-    gst_buffer_unref (buffer);
-    return GST_FLOW_NOT_NEGOTIATED;
-  }
-
   GstClockTime age = 0;
-  gboolean due = is_due (self, buffer, &settings);
-  if (due) {
-    if (!classify (self, buffer, &settings)) {
-      gst_buffer_unref (buffer);
-      return GST_FLOW_ERROR;
-    }
-    buffer = attach (self, buffer, &settings, FALSE, 0);
-    watch_latency (self);
-  } else {
-    self->since_result++;
-    if (may_hold (self, buffer, &settings, &age))
-      buffer = attach (self, buffer, &settings, TRUE, age);
+  gboolean due = flight->due;
+  self->failed = flight->error || (due && !take_result (self, flight));
+  if (self->failed) {
+    GstFlowReturn flow = give_up (self, flight);
+    gst_mini_object_unref (GST_MINI_OBJECT_CAST (flight));
+    return flow;
   }
-  self->failed = FALSE;
+  gboolean says = due || may_hold (self, flight, &age);
+  const GstVigSettings settings = flight->settings;
+  GstBuffer *buffer = gst_vig_flight_steal_buffer (flight);
+  gst_mini_object_unref (GST_MINI_OBJECT_CAST (flight));
+  if (says)
+    buffer = attach (self, buffer, &settings, !due, age);
+  if (due)
+    watch_latency (self);
 
   GST_OBJECT_LOCK (self);
   self->stats.skipped += !due;
@@ -490,22 +540,19 @@ send_frame (GstVigClassify *self, GstBuffer *buffer)
 
 /* ---- events and queries between frames ------------------------------------------------------------------------- */
 
+/* Those that say what frames are, as they come in. */
+
 static void
-take_caps (GstVigClassify *self, GstEvent *event)
+take_caps (GstVigClassify *self, const GstVideoInfo *info)
 {
-  GstCaps *caps;
-  GstVideoInfo info;
-  gst_event_parse_caps (event, &caps);
-  if (!gst_video_info_from_caps (&info, caps)) /* looked at before it was put in the queue */
-    return;
-  if (!self->have_info || !gst_video_info_is_equal (&info, &self->info))
+  if (!self->in.have_info || !gst_video_info_is_equal (info, &self->in.info))
     end_result (self);
-  self->info = info;
-  self->have_info = TRUE;
-  GstVideoTransferFunction transfer = info.colorimetry.transfer;
-  if (!self->hdr_warned
+  self->in.info = *info;
+  self->in.have_info = TRUE;
+  GstVideoTransferFunction transfer = info->colorimetry.transfer;
+  if (!self->in.hdr_warned
       && (transfer == GST_VIDEO_TRANSFER_SMPTE2084 || transfer == GST_VIDEO_TRANSFER_ARIB_STD_B67)) {
-    self->hdr_warned = TRUE;
+    self->in.hdr_warned = TRUE;
     GST_ELEMENT_WARNING (self, STREAM, FORMAT,
         ("The video is HDR (%s), but models expect SDR pictures: without tone mapping in front of vigclassify the "
             "results may be poor.", transfer == GST_VIDEO_TRANSFER_SMPTE2084 ? "PQ" : "HLG"), (NULL));
@@ -521,10 +568,12 @@ take_tags (GstVigClassify *self, GstEvent *event)
   if (!gst_tag_list_get_string (tags, GST_TAG_IMAGE_ORIENTATION, &value))
     return;
   if (gst_tag_list_get_scope (tags) == GST_TAG_SCOPE_GLOBAL)
-    self->global_orientation = gst_vig_orientation_from_tag (value);
+    self->in.global_orientation = gst_vig_orientation_from_tag (value);
   else
-    self->stream_orientation = gst_vig_orientation_from_tag (value);
+    self->in.stream_orientation = gst_vig_orientation_from_tag (value);
 }
+
+/* And what they do when it is their turn to leave. */
 
 /* Upstream may never call again and so never hear that its last frame was not taken: then the bus hears it, unless it
  * has heard of it from us. */
@@ -542,21 +591,15 @@ send_event (GstVigClassify *self, GstEvent *event)
 {
   switch (GST_EVENT_TYPE (event)) {
     case GST_EVENT_STREAM_START:
-      end_result (self);
       self->announced = NOTHING_YET;
-      self->stream_orientation = 0;
       gst_vig_queue_forgive (&self->queue, GST_FLOW_EOS);
       break;
     case GST_EVENT_CAPS:
-      take_caps (self, event);
       gst_vig_queue_forgive (&self->queue, GST_FLOW_NOT_NEGOTIATED);
       break;
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment (event, &self->segment);
       gst_vig_queue_forgive (&self->queue, GST_FLOW_EOS);
-      break;
-    case GST_EVENT_TAG:
-      take_tags (self, event);
       break;
     case GST_EVENT_EOS:
       check_flow_at_eos (self);
@@ -568,18 +611,22 @@ send_event (GstVigClassify *self, GstEvent *event)
   gst_vig_queue_event_done (&self->queue);
 }
 
-/* Memory goes through untouched, so what downstream can take is what upstream may send; only that we hold some. */
-static void
-ask_for_more_buffers (GstQuery *query)
+/* Memory goes through untouched, so what downstream can take is what upstream may send; only that we hold @held at most.
+ * Returns how many we may hold: fewer where a pool cannot grow by that many. */
+static guint
+ask_for_more_buffers (GstQuery *query, guint held)
 {
+  guint may_hold = held;
   for (guint i = 0; i < gst_query_get_n_allocation_pools (query); i++) {
     GstBufferPool *pool;
     guint size, min, max;
     gst_query_parse_nth_allocation_pool (query, i, &pool, &size, &min, &max);
-    if (max == 0 || min + MAX_IN_FLIGHT <= max)
-      gst_query_set_nth_allocation_pool (query, i, pool, size, min + MAX_IN_FLIGHT, max);
+    guint more = max == 0 ? held : MIN (held, max - MIN (min, max));
+    gst_query_set_nth_allocation_pool (query, i, pool, size, min + more, max);
+    may_hold = MIN (may_hold, MAX (more, 1));
     g_clear_object (&pool);
   }
+  return may_hold;
 }
 
 static gboolean
@@ -587,19 +634,21 @@ send_query (GstVigClassify *self, GstQuery *query)
 {
   gboolean answer = gst_pad_peer_query (self->srcpad, query);
   if (answer && GST_QUERY_TYPE (query) == GST_QUERY_ALLOCATION)
-    ask_for_more_buffers (query);
+    gst_vig_queue_set_max_in_flight (&self->queue, ask_for_more_buffers (query, self->in_flight));
   return answer;
 }
 
-/* A frame that was put in before the one ahead of it failed goes the same way: nothing is said twice. */
+/* Takes @flight. A frame that was put in before the one ahead of it failed goes the same way: nothing is said twice. */
 static GstFlowReturn
-pass_frame (GstVigClassify *self, GstBuffer *buffer)
+pass_frame (GstVigClassify *self, GstVigFlight *flight)
 {
   gboolean told;
   GstFlowReturn flow = gst_vig_queue_get_flow (&self->queue, &told);
   if (flow >= GST_FLOW_OK)
-    return send_frame (self, buffer);
-  gst_buffer_unref (buffer);
+    return send_frame (self, flight);
+  if (flight->due)
+    take_result (self, flight); /* later frames may hold it */
+  gst_mini_object_unref (GST_MINI_OBJECT_CAST (flight));
   return flow;
 }
 
@@ -611,12 +660,12 @@ loop (gpointer user_data)
   GstMiniObject *item = gst_vig_queue_pop (&self->queue);
   if (!item)
     gst_pad_pause_task (self->srcpad);
-  else if (GST_IS_BUFFER (item))
-    gst_vig_queue_frame_done (&self->queue, pass_frame (self, GST_BUFFER_CAST (item)));
+  else if (GST_IS_EVENT (item))
+    send_event (self, GST_EVENT_CAST (item));
   else if (GST_IS_QUERY (item))
     gst_vig_queue_query_done (&self->queue, send_query (self, GST_QUERY_CAST (item)));
   else
-    send_event (self, GST_EVENT_CAST (item));
+    gst_vig_queue_frame_done (&self->queue, pass_frame (self, (GstVigFlight *) item));
 }
 
 /* ---- pads ------------------------------------------------------------------------------------------------------ */
@@ -628,7 +677,13 @@ sink_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
   GST_OBJECT_LOCK (self);
   self->stats.frames_in++;
   GST_OBJECT_UNLOCK (self);
-  return gst_vig_queue_push_frame (&self->queue, buffer);
+  GstFlowReturn flow = gst_vig_queue_wait_for_place (&self->queue);
+  if (flow < GST_FLOW_OK) {
+    gst_buffer_unref (buffer);
+    return flow;
+  }
+  GstVigFlight *flight = take_off (self, buffer);
+  return gst_vig_queue_push_frame (&self->queue, GST_MINI_OBJECT_CAST (flight)) ? flow : GST_FLOW_FLUSHING;
 }
 
 /* The memory that the caps speak of, if it is another than the system's. */
@@ -656,10 +711,9 @@ downloader (const char *memory)
 
 /* Caps of which no frame could be described: FALSE with @error set to a sentence that says what to do. */
 static gboolean
-check_caps (GstEvent *event, GError **error)
+check_caps (GstEvent *event, GstVideoInfo *info, GError **error)
 {
   GstCaps *caps;
-  GstVideoInfo info;
   gst_event_parse_caps (event, &caps);
   const char *memory = foreign_memory (caps);
   if (memory) {
@@ -668,13 +722,13 @@ check_caps (GstEvent *event, GError **error)
         downloader (memory));
     return FALSE;
   }
-  if (!gst_video_info_from_caps (&info, caps)) {
+  if (!gst_video_info_from_caps (info, caps)) {
     g_autofree char *string = gst_caps_to_string (caps);
     g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "The caps must describe raw video, found %s.",
         string);
     return FALSE;
   }
-  return gst_vig_frame_check_info (&info, error);
+  return gst_vig_frame_check_info (info, error);
 }
 
 /* Sees the caps before the pad itself refuses those outside of its template, with no word of why. */
@@ -682,16 +736,26 @@ static GstPadProbeReturn
 explain_caps (GstPad *pad, GstPadProbeInfo *info, gpointer data)
 {
   GError *error = NULL;
+  GstVideoInfo video;
   GstEvent *event = GST_PAD_PROBE_INFO_EVENT (info);
-  if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS && !check_caps (event, &error))
+  if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS && !check_caps (event, &video, &error))
     post_stream_error (data, error);
   return GST_PAD_PROBE_OK;
+}
+
+/* Nothing of what is in flight is wanted any more. */
+static void
+drop_everything (GstVigClassify *self)
+{
+  gst_vig_queue_set_flushing (&self->queue, TRUE);
+  if (self->stream)
+    vig_stream_cancel (self->stream, NULL); /* the one that the task waits for */
 }
 
 static gboolean
 flush_start (GstVigClassify *self, GstEvent *event)
 {
-  gst_vig_queue_set_flushing (&self->queue, TRUE);
+  drop_everything (self);
   gboolean ok = gst_pad_push_event (self->srcpad, event);
   gst_pad_pause_task (self->srcpad); /* waits until the frame in flight is out */
   return ok;
@@ -703,8 +767,10 @@ flush_stop (GstVigClassify *self, GstEvent *event)
   gboolean reset_time;
   gst_event_parse_flush_stop (event, &reset_time);
   gboolean ok = gst_pad_push_event (self->srcpad, event);
-  GST_PAD_STREAM_LOCK (self->srcpad);
   end_result (self);
+  if (reset_time)
+    gst_segment_init (&self->in.segment, GST_FORMAT_TIME);
+  GST_PAD_STREAM_LOCK (self->srcpad);
   self->announced = NOTHING_YET;
   if (reset_time)
     gst_segment_init (&self->segment, GST_FORMAT_TIME);
@@ -716,37 +782,71 @@ flush_stop (GstVigClassify *self, GstEvent *event)
   return ok;
 }
 
+/* No frame comes for now: those that have come wait for no others. */
+static void
+hurry (GstVigClassify *self)
+{
+  if (self->stream)
+    vig_stream_hurry (self->stream);
+}
+
+/* Serialised events as they come in: what they say holds for the frames behind them. */
+static gboolean
+take_event (GstVigClassify *self, GstEvent *event)
+{
+  GstVideoInfo info;
+  switch (GST_EVENT_TYPE (event)) {
+    case GST_EVENT_STREAM_START:
+      end_result (self);
+      self->in.stream_orientation = 0;
+      break;
+    case GST_EVENT_CAPS:
+      if (!check_caps (event, &info, NULL)) /* explain_caps() has said why */
+        return FALSE;
+      take_caps (self, &info);
+      break;
+    case GST_EVENT_SEGMENT:
+      gst_event_copy_segment (event, &self->in.segment);
+      break;
+    case GST_EVENT_TAG:
+      take_tags (self, event);
+      break;
+    case GST_EVENT_GAP:
+    case GST_EVENT_EOS:
+      hurry (self);
+      break;
+    default:
+      break;
+  }
+  return TRUE;
+}
+
 static GstFlowReturn
 sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
 {
   GstVigClassify *self = GST_VIG_CLASSIFY (parent);
   GST_LOG_OBJECT (pad, "%" GST_PTR_FORMAT, (void *) event);
-  switch (GST_EVENT_TYPE (event)) {
-    case GST_EVENT_FLUSH_START:
-      return flush_start (self, event) ? GST_FLOW_OK : GST_FLOW_ERROR;
-    case GST_EVENT_FLUSH_STOP:
-      return flush_stop (self, event) ? GST_FLOW_OK : GST_FLOW_ERROR;
-    case GST_EVENT_CAPS:
-      if (!check_caps (event, NULL)) { /* explain_caps() has said why */
-        gst_event_unref (event);
-        return GST_FLOW_NOT_NEGOTIATED;
-      }
-      break;
-    default:
-      break;
+  if (GST_EVENT_TYPE (event) == GST_EVENT_FLUSH_START)
+    return flush_start (self, event) ? GST_FLOW_OK : GST_FLOW_ERROR;
+  if (GST_EVENT_TYPE (event) == GST_EVENT_FLUSH_STOP)
+    return flush_stop (self, event) ? GST_FLOW_OK : GST_FLOW_ERROR;
+  if (!GST_EVENT_IS_SERIALIZED (event))
+    return gst_pad_event_default (pad, parent, event) ? GST_FLOW_OK : GST_FLOW_ERROR;
+  if (!take_event (self, event)) {
+    gst_event_unref (event);
+    return GST_FLOW_NOT_NEGOTIATED;
   }
-  if (GST_EVENT_IS_SERIALIZED (event))
-    return gst_vig_queue_push_event (&self->queue, event) ? GST_FLOW_OK : GST_FLOW_FLUSHING;
-  return gst_pad_event_default (pad, parent, event) ? GST_FLOW_OK : GST_FLOW_ERROR;
+  return gst_vig_queue_push_event (&self->queue, event) ? GST_FLOW_OK : GST_FLOW_FLUSHING;
 }
 
 static gboolean
 sink_query (GstPad *pad, GstObject *parent, GstQuery *query)
 {
   GstVigClassify *self = GST_VIG_CLASSIFY (parent);
-  if (GST_QUERY_IS_SERIALIZED (query))
-    return gst_vig_queue_ask (&self->queue, query);
-  return gst_pad_query_default (pad, parent, query);
+  if (!GST_QUERY_IS_SERIALIZED (query))
+    return gst_pad_query_default (pad, parent, query);
+  hurry (self);
+  return gst_vig_queue_ask (&self->queue, query);
 }
 
 static gboolean
@@ -787,7 +887,10 @@ src_activate_mode (GstPad *pad, GstObject *parent, GstPadMode mode, gboolean act
   GstVigClassify *self = GST_VIG_CLASSIFY (parent);
   if (mode != GST_PAD_MODE_PUSH)
     return FALSE;
-  gst_vig_queue_set_flushing (&self->queue, !active);
+  if (active)
+    gst_vig_queue_set_flushing (&self->queue, FALSE);
+  else
+    drop_everything (self);
   return active ? gst_pad_start_task (pad, loop, self, NULL) : gst_pad_stop_task (pad);
 }
 
@@ -800,9 +903,11 @@ reset_stream (GstVigClassify *self)
   gst_vig_queue_empty (&self->queue);
   end_result (self);
   self->announced = NOTHING_YET;
-  self->have_info = FALSE;
-  self->hdr_warned = FALSE;
-  self->stream_orientation = self->global_orientation = 0;
+  self->in.have_info = FALSE;
+  self->in.hdr_warned = FALSE;
+  self->in.stream_orientation = self->in.global_orientation = 0;
+  gst_segment_init (&self->in.segment, GST_FORMAT_TIME);
+  self->have_result = FALSE;
   self->latency_looks = 0;
   self->latency_posted = 0;
   gst_segment_init (&self->segment, GST_FORMAT_TIME);
@@ -819,7 +924,9 @@ start_stream (GstVigClassify *self)
   reset_stream (self);
   GST_OBJECT_LOCK (self);
   self->stats = (GstVigStats) { 0 };
+  self->in_flight = self->max_in_flight;
   GST_OBJECT_UNLOCK (self);
+  gst_vig_queue_set_max_in_flight (&self->queue, self->in_flight);
   return TRUE;
 }
 
@@ -832,6 +939,8 @@ change_state (GstElement *element, GstStateChange transition)
   if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !start_stream (self))
     return GST_STATE_CHANGE_FAILURE;
   GstStateChangeReturn ret = GST_ELEMENT_CLASS (gst_vig_classify_parent_class)->change_state (element, transition);
+  if (transition == GST_STATE_CHANGE_PLAYING_TO_PAUSED)
+    hurry (self);
   if (transition == GST_STATE_CHANGE_READY_TO_NULL)
     close_engine (self);
   return ret;
@@ -843,7 +952,8 @@ get_stats (GstVigClassify *self)
   GstStructure *stats = gst_structure_new_empty ("vig-stats");
   GST_OBJECT_LOCK (self);
   gst_vig_stats_to_structure (&self->stats, stats);
-  gst_structure_set (stats, "latency", G_TYPE_UINT64, self->latency, NULL);
+  gst_structure_set (stats, "latency", G_TYPE_UINT64, self->latency,
+      "sharers", G_TYPE_UINT64, (guint64) (self->shared ? vig_shared_get_n_users (self->shared) : 0), NULL);
   GST_OBJECT_UNLOCK (self);
   return stats;
 }
@@ -861,7 +971,7 @@ static void
 set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
 {
   GstVigClassify *self = GST_VIG_CLASSIFY (object);
-  Settings *settings = &self->settings;
+  GstVigSettings *settings = &self->settings;
   GST_OBJECT_LOCK (self);
   switch (id) {
     case PROP_MODEL_FILE:
@@ -880,6 +990,21 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
     case PROP_THREADS:
       self->threads = g_value_get_uint (value);
       self->stale = TRUE;
+      break;
+    case PROP_SHARE:
+      self->share = g_value_get_boolean (value);
+      self->stale = TRUE;
+      break;
+    case PROP_MAX_BATCH:
+      self->max_batch = g_value_get_uint (value);
+      self->stale = TRUE;
+      break;
+    case PROP_BATCH_DELAY:
+      self->batch_delay = g_value_get_int64 (value);
+      self->stale = TRUE;
+      break;
+    case PROP_MAX_IN_FLIGHT:
+      self->max_in_flight = g_value_get_uint (value);
       break;
     case PROP_TOP_K:
       settings->top_k = g_value_get_uint (value);
@@ -915,7 +1040,7 @@ static void
 get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
 {
   GstVigClassify *self = GST_VIG_CLASSIFY (object);
-  const Settings *settings = &self->settings;
+  const GstVigSettings *settings = &self->settings;
   if (id == PROP_STATS) {
     g_value_take_boxed (value, get_stats (self));
     return;
@@ -936,6 +1061,18 @@ get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
       break;
     case PROP_THREADS:
       g_value_set_uint (value, self->threads);
+      break;
+    case PROP_SHARE:
+      g_value_set_boolean (value, self->share);
+      break;
+    case PROP_MAX_BATCH:
+      g_value_set_uint (value, self->max_batch);
+      break;
+    case PROP_BATCH_DELAY:
+      g_value_set_int64 (value, self->batch_delay);
+      break;
+    case PROP_MAX_IN_FLIGHT:
+      g_value_set_uint (value, self->max_in_flight);
       break;
     case PROP_TOP_K:
       g_value_set_uint (value, settings->top_k);
@@ -1020,6 +1157,18 @@ install_properties (GObjectClass *class)
   g_object_class_install_property (class, PROP_ORIENTATION, g_param_spec_enum ("orientation", "Orientation",
           "How the picture is turned upright for the model, the frame itself staying as it is (auto: as the stream's "
           "image-orientation tag says)", GST_TYPE_VIDEO_ORIENTATION_METHOD, DEFAULT_ORIENTATION, playing));
+  g_object_class_install_property (class, PROP_SHARE, g_param_spec_boolean ("share", "Share",
+          "Share the engine with the other elements of this process that have the same model (whatever its path), "
+          "device, precision and threads: loaded once, frames of all classified in common batches", DEFAULT_SHARE, ready));
+  g_object_class_install_property (class, PROP_MAX_BATCH, g_param_spec_uint ("max-batch", "Largest batch",
+          "Most frames, of all elements that share the engine, in one batch (0: as another of them says, or 8)", 0,
+          VIG_SHARED_MAX_BATCH, DEFAULT_MAX_BATCH, ready));
+  g_object_class_install_property (class, PROP_BATCH_DELAY, g_param_spec_int64 ("batch-delay", "Batch delay",
+          "How long, in nanoseconds, a frame waits at most for frames of other elements to share its batch with (-1: as "
+          "another of them says, or 5 ms)", -1, VIG_SHARED_MAX_DELAY * (gint64) GST_USECOND, DEFAULT_BATCH_DELAY, ready));
+  g_object_class_install_property (class, PROP_MAX_IN_FLIGHT, g_param_spec_uint ("max-in-flight", "Most in flight",
+          "Most frames that this element holds: those that wait for a batch, are in one, or are on their way downstream",
+          1, 1024, DEFAULT_MAX_IN_FLIGHT, ready));
   g_object_class_install_property (class, PROP_STATS, g_param_spec_boxed ("stats", "Statistics",
           "Counters since the stream was started, and times in nanoseconds and frames per second over the last 256 "
           "frames", GST_TYPE_STRUCTURE, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
@@ -1050,12 +1199,16 @@ gst_vig_classify_init (GstVigClassify *self)
   self->device = g_strdup (DEFAULT_DEVICE);
   self->precision = DEFAULT_PRECISION;
   self->threads = DEFAULT_THREADS;
-  self->settings = (Settings) {
+  self->share = DEFAULT_SHARE;
+  self->max_batch = DEFAULT_MAX_BATCH;
+  self->batch_delay = DEFAULT_BATCH_DELAY;
+  self->max_in_flight = DEFAULT_MAX_IN_FLIGHT;
+  self->settings = (GstVigSettings) {
     .top_k = DEFAULT_TOP_K, .interval = DEFAULT_INTERVAL, .input_size = DEFAULT_INPUT_SIZE,
     .threshold = DEFAULT_THRESHOLD, .hold_result = DEFAULT_HOLD_RESULT, .post_messages = DEFAULT_POST_MESSAGES,
     .hold_max = DEFAULT_HOLD_MAX, .orientation = DEFAULT_ORIENTATION,
   };
-  gst_vig_queue_init (&self->queue, MAX_IN_FLIGHT);
+  gst_vig_queue_init (&self->queue, DEFAULT_MAX_IN_FLIGHT);
 
   self->sinkpad = gst_pad_new_from_static_template (&sink_template, "sink");
   gst_pad_set_chain_function (self->sinkpad, sink_chain);

@@ -13,6 +13,12 @@ gst_vig_queue_init (GstVigQueue *queue, guint max_in_flight)
   queue->items = gst_queue_array_new (MAX_ITEMS);
 }
 
+static gboolean
+is_frame (GstMiniObject *item)
+{
+  return !GST_IS_EVENT (item) && !GST_IS_QUERY (item);
+}
+
 /* What describes the stream outlives a flush: nobody would send it again. */
 static gboolean
 survives_flush (GstMiniObject *item)
@@ -23,26 +29,29 @@ survives_flush (GstMiniObject *item)
   return type != GST_EVENT_SEGMENT && type != GST_EVENT_EOS;
 }
 
-static void
+/* Under the lock. What is returned is to be freed without it: letting go of a frame may take the time of a batch. */
+static GPtrArray *
 drop_items (GstVigQueue *queue, gboolean all)
 {
+  GPtrArray *dropped = g_ptr_array_new_with_free_func ((GDestroyNotify) gst_mini_object_unref);
   for (guint n = gst_queue_array_get_length (queue->items); n > 0; n--) {
     GstMiniObject *item = gst_queue_array_pop_head (queue->items);
     if (!all && survives_flush (item)) {
       gst_queue_array_push_tail (queue->items, item);
       continue;
     }
-    if (GST_IS_BUFFER (item))
+    if (is_frame (item))
       queue->in_flight--;
     if (!GST_IS_QUERY (item)) /* which is the asker's */
-      gst_mini_object_unref (item);
+      g_ptr_array_add (dropped, item);
   }
+  return dropped;
 }
 
 void
 gst_vig_queue_clear (GstVigQueue *queue)
 {
-  drop_items (queue, TRUE);
+  g_ptr_array_unref (drop_items (queue, TRUE));
   gst_queue_array_free (queue->items);
   g_cond_clear (&queue->changed);
   g_mutex_clear (&queue->lock);
@@ -54,19 +63,21 @@ gst_vig_queue_set_flushing (GstVigQueue *queue, gboolean flushing)
   g_mutex_lock (&queue->lock);
   queue->flushing = flushing;
   queue->flushes++;
-  drop_items (queue, FALSE);
+  GPtrArray *dropped = drop_items (queue, FALSE);
   queue->flow = GST_FLOW_OK;
   queue->flow_told = FALSE;
   g_cond_broadcast (&queue->changed);
   g_mutex_unlock (&queue->lock);
+  g_ptr_array_unref (dropped);
 }
 
 void
 gst_vig_queue_empty (GstVigQueue *queue)
 {
   g_mutex_lock (&queue->lock);
-  drop_items (queue, TRUE);
+  GPtrArray *dropped = drop_items (queue, TRUE);
   g_mutex_unlock (&queue->lock);
+  g_ptr_array_unref (dropped);
 }
 
 /* A frame waits for a place. When the last one failed it also waits for the events behind that one: they may be what
@@ -78,23 +89,42 @@ frame_must_wait (GstVigQueue *queue)
       || (queue->flow < GST_FLOW_OK && (queue->busy || !gst_queue_array_is_empty (queue->items)));
 }
 
+void
+gst_vig_queue_set_max_in_flight (GstVigQueue *queue, guint max_in_flight)
+{
+  g_mutex_lock (&queue->lock);
+  queue->max_in_flight = max_in_flight;
+  g_cond_broadcast (&queue->changed);
+  g_mutex_unlock (&queue->lock);
+}
+
 GstFlowReturn
-gst_vig_queue_push_frame (GstVigQueue *queue, GstBuffer *buffer)
+gst_vig_queue_wait_for_place (GstVigQueue *queue)
 {
   g_mutex_lock (&queue->lock);
   while (!queue->flushing && frame_must_wait (queue))
     g_cond_wait (&queue->changed, &queue->lock);
   GstFlowReturn flow = queue->flushing ? GST_FLOW_FLUSHING : queue->flow;
-  if (flow >= GST_FLOW_OK) {
-    queue->in_flight++;
-    gst_queue_array_push_tail (queue->items, buffer);
-    g_cond_broadcast (&queue->changed);
-  } else {
+  if (flow < GST_FLOW_OK)
     queue->flow_told = TRUE;
-    gst_buffer_unref (buffer);
-  }
   g_mutex_unlock (&queue->lock);
   return flow;
+}
+
+gboolean
+gst_vig_queue_push_frame (GstVigQueue *queue, GstMiniObject *frame)
+{
+  g_mutex_lock (&queue->lock);
+  gboolean taken = !queue->flushing;
+  if (taken) {
+    queue->in_flight++;
+    gst_queue_array_push_tail (queue->items, frame);
+    g_cond_broadcast (&queue->changed);
+  }
+  g_mutex_unlock (&queue->lock);
+  if (!taken)
+    gst_mini_object_unref (frame);
+  return taken;
 }
 
 gboolean

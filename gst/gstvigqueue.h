@@ -12,15 +12,16 @@ G_BEGIN_DECLS
  *
  * What passes between the two streaming threads of vigclassify: frames, serialised events and serialised queries, in
  * the order in which they arrived. The sink pad's thread puts them in; the source pad's task takes each out, deals with
- * it and says so. A frame is in flight from the moment it is put in until downstream has taken it; at most
- * @max_in_flight are. What downstream answered to a frame is kept and told to the next frame that is put in.
+ * it and says so. A frame (whatever mini object is neither event nor query) is in flight from the moment it is put in until
+ * downstream has taken it; at most @max_in_flight are. What downstream answered to a frame is kept and told to the next
+ * one that asks for a place.
  *
  * All functions may be called from any thread; one thread at a time takes out.
  */
 typedef struct {
   GMutex lock;
   GCond changed;
-  GstQueueArray *items;   /* GstMiniObject: GstBuffer, GstEvent, GstQuery */
+  GstQueueArray *items;   /* GstMiniObject: frames, GstEvent, GstQuery */
   guint in_flight, max_in_flight;
   gboolean busy;          /* with an item that was taken out */
   gboolean flushing;
@@ -41,8 +42,13 @@ void gst_vig_queue_set_flushing (GstVigQueue *queue, gboolean flushing);
 /* Drops these too: the stream is over. */
 void gst_vig_queue_empty (GstVigQueue *queue);
 
-/* Waits for a place. Takes @buffer in any case. Returns GST_FLOW_FLUSHING, or what downstream answered last. */
-GstFlowReturn gst_vig_queue_push_frame (GstVigQueue *queue, GstBuffer *buffer);
+void gst_vig_queue_set_max_in_flight (GstVigQueue *queue, guint max_in_flight);
+
+/* Waits for a place for a frame. Returns GST_FLOW_FLUSHING, or what downstream answered last. */
+GstFlowReturn gst_vig_queue_wait_for_place (GstVigQueue *queue);
+
+/* Takes @frame, for which there is a place, in any case. FALSE: flushing. */
+gboolean gst_vig_queue_push_frame (GstVigQueue *queue, GstMiniObject *frame);
 
 /* Takes @event in any case. FALSE: flushing. */
 gboolean gst_vig_queue_push_event (GstVigQueue *queue, GstEvent *event);

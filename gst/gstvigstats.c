@@ -48,6 +48,15 @@ gst_vig_stats_frame_left (GstVigStats *stats, gint64 now)
 }
 
 static double
+batch_mean (const GstVigStats *stats)
+{
+  double sum = 0;
+  for (guint i = 0; i < stats->batch.n; i++)
+    sum += stats->batch.samples[i];
+  return stats->batch.n ? sum / stats->batch.n : 0;
+}
+
+static double
 frames_per_second (const GstVigStats *stats)
 {
   if (stats->n_left < 2)
@@ -70,5 +79,6 @@ gst_vig_stats_to_structure (const GstVigStats *stats, GstStructure *structure)
       "inference-p99", G_TYPE_UINT64, gst_vig_times_p99 (&stats->inference),
       "preprocess-mean", G_TYPE_UINT64, gst_vig_times_mean (&stats->preprocess),
       "preprocess-p99", G_TYPE_UINT64, gst_vig_times_p99 (&stats->preprocess),
+      "batch-mean", G_TYPE_DOUBLE, batch_mean (stats),
       "frames-per-second", G_TYPE_DOUBLE, frames_per_second (stats), NULL);
 }

@@ -22,7 +22,8 @@ typedef struct {
 typedef struct {
   guint64 frames_in, classified, skipped, copies;
   GstVigTimes preprocess, inference;
-  GstVigTimes whole;   /* of a classified frame, all that the element spends on it: what the latency comes from */
+  GstVigTimes whole;   /* of a classified frame, from its arrival to its result: what the latency comes from */
+  GstVigTimes batch;   /* not times: frames of the batch that each was in */
   gint64 left[GST_VIG_STATS_WINDOW]; /* when the last frames left, microseconds of the monotonic clock */
   guint n_left, next_left;
 } GstVigStats;

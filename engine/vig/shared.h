@@ -95,6 +95,7 @@ typedef struct VigRequest VigRequest;
  *   meanwhile. The request may be freed or submitted again from there, but nothing freed, released or waited for.
  * @error: why there is no result, the caller's to free; NULL: there is one
  * @batch: frames of its batch
+ * @latency_us: from vig_stream_submit() to the answer
  * @preprocess_us, @inference_us: what that batch took
  *
  * A frame on its way. The memory is the caller's, zeroed before it is first filled in, and is the stream's from
@@ -109,7 +110,7 @@ struct VigRequest {
 
   GError *error;
   guint batch;
-  gint64 preprocess_us, inference_us;
+  gint64 latency_us, preprocess_us, inference_us;
 
   /*< private >*/
   VigRequest *next;

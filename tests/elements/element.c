@@ -29,7 +29,9 @@ test_properties (void)
     { "threshold", GST_PARAM_MUTABLE_PLAYING }, { "interval", GST_PARAM_MUTABLE_PLAYING },
     { "hold-result", GST_PARAM_MUTABLE_PLAYING }, { "hold-max", GST_PARAM_MUTABLE_PLAYING },
     { "input-size", GST_PARAM_MUTABLE_PLAYING }, { "post-messages", GST_PARAM_MUTABLE_PLAYING },
-    { "orientation", GST_PARAM_MUTABLE_PLAYING }, { "stats", 0 },
+    { "orientation", GST_PARAM_MUTABLE_PLAYING }, { "share", GST_PARAM_MUTABLE_READY },
+    { "max-batch", GST_PARAM_MUTABLE_READY }, { "batch-delay", GST_PARAM_MUTABLE_READY },
+    { "max-in-flight", GST_PARAM_MUTABLE_READY }, { "stats", 0 },
   };
   g_autoptr (GstElement) element = gst_object_ref_sink (test_element (NULL));
   GObjectClass *class = G_OBJECT_GET_CLASS (element);

@@ -243,6 +243,8 @@ test_delay (void)
   expect_nothing (f);
   advance (&f->work, 1);
   expect (f, "0.1 1.1 | ");
+  g_assert_cmpint (f->requests[0][1].latency_us, ==, DELAY);
+  g_assert_cmpint (f->requests[1][1].latency_us, ==, DELAY / 2);
   submit (f, 0);
   submit (f, 1);
   expect (f, "0.2 1.2 | "); /* the third is not waited for again… */

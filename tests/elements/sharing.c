@@ -307,10 +307,14 @@ test_small_pool (void)
   gst_buffer_pool_set_active (pool, FALSE);
 }
 
+static gint pushed; /* by the thread */
+
 static gpointer
 push_in_thread (gpointer h)
 {
-  return GINT_TO_POINTER (push (h, TINY_RED, 100));
+  GstFlowReturn flow = push (h, TINY_RED, 100);
+  g_atomic_int_set (&pushed, 1);
+  return GINT_TO_POINTER (flow);
 }
 
 /* The frame that is @n + 1st while none has left waits; what an ALLOCATION answer allows is what may be held. */
@@ -319,12 +323,14 @@ expect_in_flight (GstHarness *h, int n)
 {
   gulong probe = gst_pad_add_probe (h->sinkpad, GST_PAD_PROBE_TYPE_BLOCK | GST_PAD_PROBE_TYPE_BUFFER, block, NULL, NULL);
   guint64 before = test_stat (h->element, "frames-in");
+  g_atomic_int_set (&pushed, 0);
   for (int i = 0; i < n; i++)
     g_assert_cmpint (push (h, TINY_RED, i), ==, GST_FLOW_OK);
   GThread *thread = g_thread_new ("push", push_in_thread, h);
   while (test_stat (h->element, "frames-in") < before + n + 1)
     g_usleep (1000);
-  g_usleep (20000);
+  g_usleep (50000);
+  g_assert_cmpint (g_atomic_int_get (&pushed), ==, 0);
   gst_pad_remove_probe (h->sinkpad, probe);
   g_assert_cmpint (GPOINTER_TO_INT (g_thread_join (thread)), ==, GST_FLOW_OK);
   for (int i = 0; i < n; i++)

@@ -171,7 +171,7 @@ static void
 test_concurrent (void)
 {
   Starting s[N_THREADS];
-  for (int round = 0; round < 20; round++) {
+  for (int round = 0; round < 6; round++) {
     start_all (s, model_path);
     for (guint i = 0; i < N_THREADS; i++) {
       g_assert_no_error (s[i].error);
@@ -191,7 +191,7 @@ test_concurrent_failure (void)
   g_autofree char *data = NULL;
   gsize size;
   g_assert_true (g_file_get_contents (model_path, &data, &size, NULL));
-  for (int round = 0; round < 20; round++) {
+  for (int round = 0; round < 6; round++) {
     g_assert_true (g_file_set_contents (path, data, size - 4, NULL));
     start_all (s, path);
     for (guint i = 0; i < N_THREADS; i++) {

@@ -288,57 +288,77 @@ vig_model_load_bytes (const guint8 *data, gsize size, const char *name, GError *
   return g_steal_pointer (&model);
 }
 
-/* Reads a regular file of at most @max bytes. @check_header: its first 8 bytes must be a header length that fits,
- * before memory for the rest is taken. */
-static guint8 *
-read_file (const char *path, guint64 max, gboolean check_header, gsize *size, GError **error)
+/* Opens a regular file of at most @max bytes. @check_header: its first 8 bytes must be a header length that fits,
+ * before memory for the rest is taken. Returns -1 with @error set if it cannot. */
+static int
+open_file (const char *path, guint64 max, gboolean check_header, gsize *size, GError **error)
 {
-  g_autofree guint8 *data = NULL;
   guint8 first[8];
   guint64 header_size;
   struct stat st;
-  gsize done = 0;
   int fd = open (path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* not to hang on a FIFO */
 
   if (fd < 0 || fstat (fd, &st) < 0) {
     g_set_error (error, VIG_ERROR, VIG_ERROR_FILE, "%s: cannot be opened: %s", path, g_strerror (errno));
-    goto out;
+    goto fail;
   }
   if (!S_ISREG (st.st_mode)) {
     g_set_error (error, VIG_ERROR, VIG_ERROR_FILE, "%s: expected a file, found %s", path,
         S_ISDIR (st.st_mode) ? "a folder" : "something else");
-    goto out;
+    goto fail;
   }
   if ((guint64) st.st_size > max) {
     g_set_error (error, VIG_ERROR, VIG_ERROR_FILE, "%s: expected at most %" G_GUINT64_FORMAT " bytes, found %"
         G_GUINT64_FORMAT, path, max, (guint64) st.st_size);
-    goto out;
+    goto fail;
   }
   if (check_header && (pread (fd, first, 8, 0) == 8 || st.st_size < 8)
       && !vig_safetensors_check_length (first, (guint64) st.st_size, path, &header_size, error))
-    goto out;
+    goto fail;
   *size = (gsize) st.st_size;
-  if (!(data = g_try_malloc (*size + 1))) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "%s: no memory for %" G_GSIZE_FORMAT " bytes", path, *size);
-    goto out;
-  }
-  while (done < *size) {
-    ssize_t n = read (fd, data + done, *size - done);
+  return fd;
+fail:
+  if (fd >= 0)
+    close (fd);
+  return -1;
+}
+
+static gboolean
+read_bytes (int fd, const char *path, guint8 *data, gsize size, GError **error)
+{
+  gsize done = 0;
+
+  while (done < size) {
+    ssize_t n = read (fd, data + done, size - done);
     if (n < 0 && errno == EINTR)
       continue;
     if (n <= 0) {
       g_set_error (error, VIG_ERROR, VIG_ERROR_FILE, "%s: cannot be read: %s", path,
           n < 0 ? g_strerror (errno) : "it became shorter meanwhile");
-      g_clear_pointer (&data, g_free);
-      goto out;
+      return FALSE;
     }
     done += (gsize) n;
   }
-  data[*size] = 0;
-out:
-  if (fd >= 0)
-    close (fd);
-  return g_steal_pointer (&data);
+  return TRUE;
+}
+
+/* As open_file(); a zero byte follows what is returned. */
+static guint8 *
+read_file (const char *path, guint64 max, gboolean check_header, gsize *size, GError **error)
+{
+  guint8 *data;
+  int fd = open_file (path, max, check_header, size, error);
+
+  if (fd < 0)
+    return NULL;
+  if (!(data = g_try_malloc (*size + 1)))
+    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "%s: no memory for %" G_GSIZE_FORMAT " bytes", path, *size);
+  else if (!read_bytes (fd, path, data, *size, error))
+    g_clear_pointer (&data, g_free);
+  else
+    data[*size] = 0;
+  close (fd);
+  return data;
 }
 
 VigModel *
@@ -352,9 +372,22 @@ vig_model_load (const char *path, GError **error)
 char *
 vig_model_hash_file (const char *path, GError **error)
 {
-  gsize size;
-  g_autofree guint8 *data = read_file (path, MAX_MODEL_BYTES, TRUE, &size, error);
-  return data ? g_compute_checksum_for_data (G_CHECKSUM_SHA256, data, size) : NULL;
+  const gsize part = 1 << 20; /* many may do this at the same time: not the whole file */
+  gsize left, n = 0;
+  int fd = open_file (path, MAX_MODEL_BYTES, TRUE, &left, error);
+
+  if (fd < 0)
+    return NULL;
+  g_autoptr (GChecksum) checksum = g_checksum_new (G_CHECKSUM_SHA256);
+  g_autofree guint8 *data = g_malloc (part);
+  for (; left > 0; left -= n) {
+    n = MIN (left, part);
+    if (!read_bytes (fd, path, data, n, error))
+      break;
+    g_checksum_update (checksum, data, (gssize) n);
+  }
+  close (fd);
+  return left == 0 ? g_strdup (g_checksum_get_string (checksum)) : NULL;
 }
 
 char **

@@ -1108,8 +1108,8 @@ static void
 finalize (GObject *object)
 {
   GstVigClassify *self = GST_VIG_CLASSIFY (object);
-  close_engine (self);
   gst_vig_queue_clear (&self->queue);
+  close_engine (self);
   g_free (self->model_file);
   g_free (self->labels_file);
   g_free (self->device);

@@ -68,12 +68,18 @@ unlist_entry (Entry *entry)
     g_clear_pointer (&entries, g_ptr_array_unref);
 }
 
+static gboolean
+same_name (const char *a, const char *b)
+{
+  return g_str_equal (g_str_equal (a, "cuda:0") ? "cuda" : a, g_str_equal (b, "cuda:0") ? "cuda" : b);
+}
+
 /* Whether the device of @asked is that of @entry, as it was described or as it turned out. */
 static gboolean
 same_device (const Entry *entry, const VigEngineOptions *asked)
 {
-  return g_str_equal (entry->asked.device, asked->device)
-      || (entry->state == READY && g_str_equal (entry->device, asked->device));
+  return same_name (entry->asked.device, asked->device)
+      || (entry->state == READY && same_name (entry->device, asked->device));
 }
 
 static gboolean
@@ -298,7 +304,7 @@ vig_shared_acquire (const char *path, const VigSharedOptions *options, GError **
 
   if (!check_options (o, error) || !(hash = vig_model_hash_file (path, error)))
     return NULL;
-  asked.device = !asked.device ? "auto" : g_str_equal (asked.device, "cuda:0") ? "cuda" : g_intern_string (asked.device);
+  asked.device = g_intern_string (asked.device ? asked.device : "auto");
   VigShared *shared = g_new0 (VigShared, 1);
   *shared = (VigShared) { .name = g_strdup (o->user ? o->user : "another user"), .max_batch = o->max_batch,
     .has_batch_delay = o->has_batch_delay, .batch_delay = o->batch_delay };

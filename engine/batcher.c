@@ -375,7 +375,7 @@ vig_stream_submit (VigStream *s, VigRequest *request, GError **error)
   else
     s->head = request;
   s->tail = request;
-  s->expected = TRUE;
+  s->expected = !request->last;
   b->n_waiting++;
   pthread_cond_signal (&b->changed);
   pthread_mutex_unlock (&b->lock);

@@ -42,6 +42,7 @@ gst_vig_flight_start (GstVigFlight *flight, VigStream *stream, const GstVideoInf
   flight->request.frame = flight->frame.view;
   flight->request.size = flight->settings.input_size;
   flight->request.probabilities = flight->probabilities;
+  flight->request.last = flight->settings.interval > 1;
   if (vig_stream_submit (stream, &flight->request, &flight->error))
     flight->stream = stream;
 }

@@ -78,7 +78,7 @@ VIG_API gboolean vig_shared_warm_up (VigShared *shared, guint size, gint64 *us, 
  * they were submitted, and no stream starves: a batch takes from all in turn, beginning with the frame that has waited
  * longest. It starts when it is full, when its oldest frame has waited for the batch delay, or when no frame is expected
  * that is not in it. A stream is expected from a frame that it submits on, until it lets a batch wait in vain or says
- * that nothing more comes for now; so one that is paused or dead delays nobody.
+ * that nothing more comes for now; so one that is paused or dead delays nobody for longer than one batch delay.
  *
  * One thread submits to a stream; the other functions may be called from any.
  */
@@ -91,6 +91,7 @@ typedef struct VigRequest VigRequest;
  * @frame: the description; the picture must stay as it is until the frame is answered
  * @size: side of the square input in pixels; 0: what the model says
  * @probabilities: (out caller-allocates) (nullable): [classes]
+ * @last: no other is to follow soon, so none is expected of the stream
  * @done: (nullable): called when the frame is answered, instead of waiting for it: from the engine's thread, which waits
  *   meanwhile. The request may be freed or submitted again from there, but nothing freed, released or waited for.
  * @error: why there is no result, the caller's to free; NULL: there is one
@@ -105,6 +106,7 @@ struct VigRequest {
   VigFrame frame;
   guint size;
   float *probabilities;
+  gboolean last;
   void (*done) (VigRequest *request, gpointer user_data);
   gpointer user_data;
 

@@ -131,6 +131,28 @@ test_tee (void)
   expect_no_leaks ();
 }
 
+/* Sixteen streams and one engine: nobody loses a frame, and it ends with the last of them. */
+static void
+test_sixteen (void)
+{
+  g_autoptr (GString) description = g_string_new (NULL);
+  for (int i = 0; i < 16; i++)
+    g_string_append_printf (description, SOURCE VIG "%s name=v%d max-in-flight=%d interval=%d ! fakesink  ", test_model (), i,
+        1 + i % 5, 1 + i / 14);
+  GstElement *pipeline = launch ("%s", description->str);
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  expect_end (pipeline, GST_MESSAGE_EOS);
+  for (int i = 0; i < 16; i++) {
+    g_autofree char *name = g_strdup_printf ("v%d", i);
+    GstElement *v = gst_bin_get_by_name (GST_BIN (pipeline), name);
+    g_assert_cmpuint (test_stat (v, "classified"), ==, i < 14 ? 40 : 20);
+    g_assert_cmpuint (test_stat (v, "sharers"), ==, 16);
+    gst_object_unref (v);
+  }
+  close_pipeline (pipeline);
+  expect_no_leaks ();
+}
+
 static void
 test_seeks (void)
 {
@@ -323,6 +345,7 @@ main (int argc, char **argv)
   g_test_add_func ("/pipelines/a-leak-shows", test_a_leak_shows);
   g_test_add_func ("/pipelines/to-the-end", test_to_the_end);
   g_test_add_func ("/pipelines/tee", test_tee);
+  g_test_add_func ("/pipelines/sixteen", test_sixteen);
   g_test_add_func ("/pipelines/seeks", test_seeks);
   g_test_add_func ("/pipelines/state-cycles", test_state_cycles);
   g_test_add_func ("/pipelines/renegotiation", test_renegotiation);

@@ -281,6 +281,27 @@ test_hurry (void)
   fixture_free (f);
 }
 
+/* A frame after which none is to follow soon is a frame as any other, but its stream is not waited for. */
+static void
+test_last (void)
+{
+  Fixture *f = fixture_new (2, 8);
+  begin (f, 2);
+  submit (f, 0);
+  f->requests[1][1].last = TRUE;
+  submit (f, 1);
+  expect (f, "0.1 1.1 | ");
+  submit (f, 0);
+  expect (f, "0.2 | ");
+  submit (f, 1); /* it waits for the others itself, */
+  expect_nothing (f);
+  submit (f, 0);
+  expect (f, "0.3 1.2 | ");
+  submit (f, 0);
+  expect_nothing (f); /* and is expected as it did not say so again */
+  fixture_free (f);
+}
+
 /* More than a batch of them: all of them start. */
 static void
 test_hurry_much (void)
@@ -677,6 +698,7 @@ main (int argc, char **argv)
   g_test_add_func ("/batcher/full", test_full);
   g_test_add_func ("/batcher/delay", test_delay);
   g_test_add_func ("/batcher/hurry", test_hurry);
+  g_test_add_func ("/batcher/last", test_last);
   g_test_add_func ("/batcher/hurry-much", test_hurry_much);
   g_test_add_func ("/batcher/gone", test_gone);
   g_test_add_func ("/batcher/limits", test_limits);

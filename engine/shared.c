@@ -190,7 +190,7 @@ entry_loaded (Entry *e, GError *error)
   pthread_cond_broadcast (&loaded);
 }
 
-/* Under the lock, which is let go of while loading and waiting. Returns a reference, to an entry that is READY or FAILED. */
+/* Under the lock, which is let go of while loading and waiting. Returns a reference, to one that is READY or FAILED. */
 static Entry *
 get_entry (const char *path, const char *hash, const VigEngineOptions *asked, gboolean alone)
 {

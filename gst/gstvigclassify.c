@@ -51,8 +51,8 @@ GST_DEBUG_CATEGORY_STATIC (gst_vig_classify_debug);
 
 enum {
   PROP_0, PROP_MODEL_FILE, PROP_LABELS_FILE, PROP_DEVICE, PROP_PRECISION, PROP_THREADS, PROP_TOP_K, PROP_THRESHOLD,
-  PROP_INTERVAL, PROP_HOLD_RESULT, PROP_HOLD_MAX, PROP_INPUT_SIZE, PROP_POST_MESSAGES, PROP_ORIENTATION, PROP_SHARE, PROP_MAX_BATCH,
-  PROP_BATCH_DELAY, PROP_MAX_IN_FLIGHT, PROP_STATS
+  PROP_INTERVAL, PROP_HOLD_RESULT, PROP_HOLD_MAX, PROP_INPUT_SIZE, PROP_POST_MESSAGES, PROP_ORIENTATION, PROP_SHARE,
+  PROP_MAX_BATCH, PROP_BATCH_DELAY, PROP_MAX_IN_FLIGHT, PROP_STATS
 };
 
 struct _GstVigClassify {
@@ -409,8 +409,8 @@ may_hold (GstVigClassify *self, const GstVigFlight *flight, GstClockTime *age)
 {
   const GstVigSettings *settings = &flight->settings;
   GstClockTime now = running_time (&self->segment, flight->buffer);
-  if (!self->have_result || self->result_epoch != flight->epoch || !settings->hold_result || !GST_CLOCK_TIME_IS_VALID (now)
-      || !GST_CLOCK_TIME_IS_VALID (self->result_running) || now < self->result_running)
+  if (!self->have_result || self->result_epoch != flight->epoch || !settings->hold_result
+      || !GST_CLOCK_TIME_IS_VALID (now) || !GST_CLOCK_TIME_IS_VALID (self->result_running) || now < self->result_running)
     return FALSE;
   *age = now - self->result_running;
   return *age <= settings->hold_max;
@@ -1159,7 +1159,8 @@ install_properties (GObjectClass *class)
           "image-orientation tag says)", GST_TYPE_VIDEO_ORIENTATION_METHOD, DEFAULT_ORIENTATION, playing));
   g_object_class_install_property (class, PROP_SHARE, g_param_spec_boolean ("share", "Share",
           "Share the engine with the other elements of this process that have the same model (whatever its path), "
-          "device, precision and threads: loaded once, frames of all classified in common batches", DEFAULT_SHARE, ready));
+          "device, precision and threads: loaded once, frames of all classified in common batches", DEFAULT_SHARE,
+          ready));
   g_object_class_install_property (class, PROP_MAX_BATCH, g_param_spec_uint ("max-batch", "Largest batch",
           "Most frames, of all elements that share the engine, in one batch (0: as another of them says, or 8)", 0,
           VIG_SHARED_MAX_BATCH, DEFAULT_MAX_BATCH, ready));

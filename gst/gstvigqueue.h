@@ -12,8 +12,8 @@ G_BEGIN_DECLS
  *
  * What passes between the two streaming threads of vigclassify: frames, serialised events and serialised queries, in
  * the order in which they arrived. The sink pad's thread puts them in; the source pad's task takes each out, deals with
- * it and says so. A frame (whatever mini object is neither event nor query) is in flight from the moment it is put in until
- * downstream has taken it; at most @max_in_flight are. What downstream answered to a frame is kept and told to the next
+ * it and says so. A frame (whatever mini object is neither event nor query) is in flight from the moment it is put in
+ * until downstream has taken it; at most @max_in_flight are. What downstream answered to a frame is kept and told to the next
  * one that asks for a place.
  *
  * All functions may be called from any thread; one thread at a time takes out.

@@ -205,7 +205,8 @@ main (int argc, char **argv)
   g_object_get (streams[1].h->element, "stats", &stats, NULL);
   gst_structure_get_double (stats, "batch-mean", &batch);
   printf ("%u streams of %u frames, %u rounds, 1280x720 NV12, %s on %s (%s), medians\n", n, frames, rounds,
-      vig_model_get_name (model), vig_engine_get_kernels (engine), vig_precision_to_string (vig_engine_get_precision (engine)));
+      vig_model_get_name (model), vig_engine_get_kernels (engine),
+      vig_precision_to_string (vig_engine_get_precision (engine)));
   printf ("engine alone, batches of %u  %8.1f frames/s\n", n, m[ALONE]);
   printf ("streams together             %8.1f frames/s, %.1f%% of that, in batches of %.1f (at least 95%% is promised)\n",
       m[TOGETHER], m[RATIO], batch);

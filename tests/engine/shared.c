@@ -218,7 +218,8 @@ fill (guint8 *pixels, guint seed)
 static VigFrame
 frame_of (const guint8 *pixels)
 {
-  return (VigFrame) { .format = VIG_FORMAT_RGB, .width = SIDE, .height = SIDE, .data = { pixels }, .stride = { SIDE * 3 } };
+  return (VigFrame) { .format = VIG_FORMAT_RGB, .width = SIDE, .height = SIDE, .data = { pixels },
+    .stride = { SIDE * 3 } };
 }
 
 /* Frames of all users in one batch, and each has the bits that it has alone. */

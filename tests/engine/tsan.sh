@@ -8,6 +8,11 @@ export TSAN_OPTIONS=halt_on_error=0:exitcode=66
 unset VIG_PLANT_RACE
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
+# an older ThreadSanitizer does not know where newer kernels put things
+if "$batcher" -l 2>&1 | grep -q 'FATAL: ThreadSanitizer: unexpected memory mapping'; then
+  echo "1..0 # SKIP this ThreadSanitizer does not run on this kernel (sysctl vm.mmap_rnd_bits=28 helps)"
+  exit 0
+fi
 silent() { # NUMBER NAME PROGRAM
   if "$3" >"$log" 2>&1 && ! grep -q 'WARNING: ThreadSanitizer' "$log"; then
     echo "ok $1 - $2: no race"

@@ -133,7 +133,8 @@ mixer (Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, VigGrid g
   /* The mean of both scans; the official evaluation path of the plain family halves it once more. */
   float scale = 1 / sqrtf ((float) dk) * (f->c->hierarchical ? 0.5f : 0.25f);
   k->gla_bidir (k->ctx, &(VigGlaBidir) { .batch = f->n, .tokens = tokens, .heads = heads, .dk = dk, .dv = dv, .q = q,
-      .k = key, .v = v, .row = width, .gk_fw = b->gk, .gk_bw = b->gk + d / 2, .gk_row = d, .o = o, .scale = scale });
+      .k = key, .v = v, .row = width, .gk_fw = b->gk, .gk_bw = b->gk + d / 2, .gk_row = d, .o = o, .scale = scale,
+      .type = type });
   show_f32 (f, "o", o, R, D);                                                 /* o [B, L, H * DV] */
   k->gate_mix (k->ctx, &(VigGateMix) { .rows = rows, .heads = heads, .dv = dv, .gate = gate, .gate_row = width, .o = o,
       .l = b->l, .g_norm = w->g_norm, .l_norm = w->l_norm, .eps = RMS_EPS,

@@ -141,6 +141,7 @@ typedef struct {
  *   forward,  t = 0 .. L-1:  S = diag(exp gk_fw[t]) S + k[t] v[t]^T;  o_fw[t] = q[t]^T S
  *   backward, t = L-1 .. 0:  the same with gk_bw
  *   o[t] = scale * (o_fw[t] + o_bw[t])
+ * type bf16 allows factors of products (q, k, v, S, each with decays) to be rounded to it; sums and S itself stay f32.
  * Head j uses channels j*DK.. of q, k, gk_* and j*DV.. of v, o. A direction whose gk is NULL is left out.
  */
 typedef struct {
@@ -151,6 +152,7 @@ typedef struct {
   float scale;
   const float *state_fw, *state_bw;          /* [B, H, DK, DV], or NULL for zeros */
   float *end_fw, *end_bw;                    /* [B, H, DK, DV] after the last token of the direction, or NULL */
+  VigType type;
 } VigGlaBidir;
 
 /* Per row and head, over its DV channels:

@@ -293,7 +293,7 @@ static const int ld_shapes[][CHECK_DIMS] = {
 /* ---- gla_bidir: at strong gates a handful of terms, at none L of them ---- */
 
 enum { GLA_L, GLA_H, GLA_DK, GLA_DV, GLA_GAP, GLA_DIRECTIONS /* 1 forward, 2 backward, 3 */, GLA_STATE /* 1 in, 2 out */,
-  GLA_GATES };
+  GLA_GATES, GLA_TYPE };
 
 /* Gates as a trained model has them, and every extreme. */
 enum { GATES_MIXED, GATES_NONE, GATES_STRONG, GATES_NEAR_1, GATES_ALTERNATING, GATES_RESET, GATES_KINDS };
@@ -354,7 +354,7 @@ gla_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int b
       .gk_fw = d[GLA_DIRECTIONS] & 1 ? gk : NULL, .gk_bw = d[GLA_DIRECTIONS] & 2 ? gk + hk : NULL, .gk_row = 2 * hk,
       .o = p[2], .scale = 0.25f / sqrtf ((float) d[GLA_DK]),
       .state_fw = named (c, p, "state_fw"), .state_bw = named (c, p, "state_bw"),
-      .end_fw = named (c, p, "end_fw"), .end_bw = named (c, p, "end_bw") });
+      .end_fw = named (c, p, "end_fw"), .end_bw = named (c, p, "end_bw"), .type = d[GLA_TYPE] });
 }
 
 static void
@@ -371,6 +371,13 @@ gla_draw (int *d, GRand *random)
   d[GLA_GATES] = any (random, 0, GATES_KINDS - 1);
 }
 
+static void
+gla_bf16_draw (int *d, GRand *random)
+{
+  gla_draw (d, random);
+  d[GLA_TYPE] = VIG_TYPE_BF16;
+}
+
 static double
 gla_work (const CheckCase *c)
 {
@@ -385,6 +392,14 @@ static const int gla_shapes[][CHECK_DIMS] = {
   { 3, 1, 32, 64, 0, 2, 2, GATES_MIXED }, { 197, 2, 31, 67, 3, 3, 3, GATES_MIXED },
   /* long ones, which have forms of their own */
   { 300, 2, 32, 64, 8, 3, 3, GATES_RESET }, { 257, 1, 16, 32, 1, 3, 3, GATES_MIXED }, { 320, 1, 32, 64, 0, 2, 2, GATES_NONE },
+};
+
+/* A chunk of the bf16 variant is 8 tokens. */
+static const int gla_bf16_shapes[][CHECK_DIMS] = {
+  { 196, 3, 32, 64, 208, 3, 0, GATES_MIXED, VIG_TYPE_BF16 }, { 1, 3, 32, 64, 0, 3, 3, GATES_MIXED, VIG_TYPE_BF16 },
+  { 23, 6, 32, 64, 0, 3, 3, GATES_RESET, VIG_TYPE_BF16 }, { 197, 3, 32, 64, 0, 3, 0, GATES_NONE, VIG_TYPE_BF16 },
+  { 197, 3, 32, 64, 0, 3, 3, GATES_ALTERNATING, VIG_TYPE_BF16 }, { 64, 2, 16, 32, 5, 3, 3, GATES_STRONG, VIG_TYPE_BF16 },
+  { 61, 2, 31, 67, 3, 3, 3, GATES_NEAR_1, VIG_TYPE_BF16 },
 };
 
 /* ---- gate_mix: two sums of dv squares, a sigmoid, an activation ---- */
@@ -521,8 +536,12 @@ const CheckOp check_ops[] = {
   { ROW (log_decay, ld, "rows rank c gap"), .draw = ld_draw, SHAPES (ld_shapes, 2),
     /* an error of 1e-5 in z = 100 is one of 1e-5 in exp (-z), relatively */
     .rms_tolerance = 1e-6, .tolerance = 3e-5 },
-  { ROW (gla_bidir, gla, "tokens heads dk dv gap directions state gates"), .draw = gla_draw, SHAPES (gla_shapes, 2),
+  { ROW (gla_bidir, gla, "tokens heads dk dv gap directions state gates type"), .draw = gla_draw, SHAPES (gla_shapes, 2),
     .work = gla_work, .unit = 1e6, .unit_name = "Mstep/s", .rms_tolerance = 1e-5, .tolerance = 2e-6 },
+  { .name = "gla_bidir_bf16", .slot = offsetof (VigKernels, gla_bidir),
+    .dims = "tokens heads dk dv gap directions state gates type", .tensors = gla_tensors, .call = gla_call,
+    .draw = gla_bf16_draw, SHAPES (gla_bf16_shapes, 1), .work = gla_work, .unit = 1e6, .unit_name = "Mstep/s",
+    .rms_tolerance = 2e-2, .tolerance = 1e-2 }, /* 2^-9 for each factor */
   { ROW (gate_mix, gm, "rows heads dv gap act type"), .draw = gm_draw, SHAPES (gm_shapes, 3),
     .rms_tolerance = 1e-6, .tolerance = 2e-6 },
   { ROW (swiglu, sg, "rows width type"), .draw = sg_draw, SHAPES (sg_shapes, 2),

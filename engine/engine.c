@@ -226,7 +226,8 @@ get_plan (VigEngine *e, guint n, guint h, guint w, GError **error)
       slot = &e->plans[i];
   }
   g_clear_pointer (slot, vig_plan_free);
-  *slot = vig_plan_new (e->model, e->kernels, e->weights->type, batch, h, w, error);
+  *slot = vig_plan_new (e->model, e->kernels, e->weights->type, batch, h, w, e->tap.func != NULL,
+      error);
   if (!*slot)
     return NULL;
 found:

@@ -48,12 +48,18 @@ show_f32 (const Forward *f, const char *name, const float *data, gsize rows, gsi
   show (f, name, data, VIG_TYPE_F32, rows, columns, columns);
 }
 
+static float
+norm_eps (const VigNormWeights *w)
+{
+  return w->bias ? LAYER_EPS : RMS_EPS;
+}
+
 /* y = norm (x), x [rows, C] */
 static void
 norm (const Forward *f, const VigNormWeights *w, const float *x, int rows, int c, VigAct act, void *y, VigType type)
 {
   VigNorm a = { .rows = rows, .c = c, .x = x, .weight = w->weight, .bias = w->bias, .act = act, .y = y, .type = type,
-    .eps = w->bias ? LAYER_EPS : RMS_EPS };
+    .eps = norm_eps (w) };
   (w->bias ? f->k->layernorm : f->k->rmsnorm) (f->k->ctx, &a);
 }
 
@@ -63,6 +69,13 @@ product (const Forward *f, VigMatmul *m, const void *a, float *c, int rows, bool
 {
   f->k->matmul_run (f->k->ctx, m, &(VigMatmulRun) { .batch = f->n, .rows = rows, .a = a, .c = c,
       .accumulate = accumulate });
+}
+
+/* The mean of both scans; the official evaluation path of the plain family halves it once more. */
+static float
+gla_scale (const Forward *f, int dk)
+{
+  return 1 / sqrtf ((float) dk) * (f->c->hierarchical ? 0.5f : 0.25f);
 }
 
 /* y [B, to.h * to.w, out] = convolution of x [B, from.h * from.w, in], or of x [B, in, from.h, from.w] if planar */
@@ -130,10 +143,8 @@ mixer (Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, VigGrid g
   show (f, "log_decay_fw", b->gk, VIG_TYPE_F32, R, D / 2, D);
   show (f, "log_decay_bw", b->gk + d / 2, VIG_TYPE_F32, R, D / 2, D);
 
-  /* The mean of both scans; the official evaluation path of the plain family halves it once more. */
-  float scale = 1 / sqrtf ((float) dk) * (f->c->hierarchical ? 0.5f : 0.25f);
   k->gla_bidir (k->ctx, &(VigGlaBidir) { .batch = f->n, .tokens = tokens, .heads = heads, .dk = dk, .dv = dv, .q = q,
-      .k = key, .v = v, .row = width, .gk_fw = b->gk, .gk_bw = b->gk + d / 2, .gk_row = d, .o = o, .scale = scale,
+      .k = key, .v = v, .row = width, .gk_fw = b->gk, .gk_bw = b->gk + d / 2, .gk_row = d, .o = o, .scale = gla_scale (f, dk),
       .type = type });
   show_f32 (f, "o", o, R, D);                                                 /* o [B, L, H * DV] */
   k->gate_mix (k->ctx, &(VigGateMix) { .rows = rows, .heads = heads, .dv = dv, .gate = gate, .gate_row = width, .o = o,
@@ -159,6 +170,32 @@ mlp (Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, VigGrid gri
   show_f32 (f, "out", x, (gsize) rows, (gsize) d);
 }
 
+/* mixer() and mlp() in as few operators as there are, for when nobody wants to see what lies between them. */
+static void
+fused_block (Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, VigGrid grid, int d, int heads)
+{
+  VigKernels *k = f->k;
+  float *x = f->p->x;
+  VigType type = f->w->type;
+  gsize size = vig_type_size (type);
+  int tokens = (int) (grid.h * grid.w), dk = d / (2 * heads);
+  const char *joint = b->joint; /* [B, L, q | k | v | gate | low] of type */
+
+  k->norm_dwconv (k->ctx, &(VigNormDwconv) { .batch = f->n, .h = (int) grid.h, .w = (int) grid.w, .c = d, .x = x,
+      .norm_weight = w->attn_norm.weight, .norm_bias = w->attn_norm.bias, .eps = norm_eps (&w->attn_norm),
+      .weight = w->dwconv, .act = f->c->act_in_conv ? VIG_ACT_SILU : VIG_ACT_NONE, .y = b->l, .type = type });
+  k->matmul_run (k->ctx, w->joint, &(VigMatmulRun) { .batch = f->n, .rows = tokens, .a = b->l, .c = b->joint,
+      .type = type });
+  k->gla_mix (k->ctx, &(VigGlaMix) { .batch = f->n, .tokens = tokens, .heads = heads, .dk = dk, .dv = d / heads,
+      .rank = VIG_GATE_RANK, .q = joint, .k = joint + d / 2 * size, .v = joint + d * size, .gate = joint + 2 * d * size,
+      .low = joint + 3 * d * size, .row = 3 * d + VIG_GATE_RANK, .gk_weight = w->gk_weight, .gk_bias = w->gk_bias,
+      .scale = gla_scale (f, dk), .l = b->l, .g_norm = w->g_norm, .l_norm = w->l_norm, .eps = RMS_EPS,
+      .act = f->c->out_act ? VIG_ACT_SILU : VIG_ACT_NONE, .m = b->m, .type = type });
+  product (f, w->o_proj, b->m, x, tokens, true);
+  k->mlp (k->ctx, &(VigMlp) { .batch = f->n, .rows = tokens, .c = d, .x = x, .norm_weight = w->mlp_norm.weight,
+      .norm_bias = w->mlp_norm.bias, .eps = norm_eps (&w->mlp_norm), .in = w->mlp_in, .out = w->mlp_out });
+}
+
 /* All blocks of stage s and, but for the last, the step to the next one's grid and width. */
 static void
 stage (Forward *f, guint s)
@@ -173,6 +210,10 @@ stage (Forward *f, guint s)
       g_snprintf (f->prefix, sizeof f->prefix, "layers.%u.blocks.%u.", s, i);
     else if (f->tap->func)
       g_snprintf (f->prefix, sizeof f->prefix, "blocks.%u.", i);
+    if (f->p->fused) {
+      fused_block (f, &w->blocks[i], b, grid, (int) c->dims[s], (int) c->heads[s]);
+      continue;
+    }
     mixer (f, &w->blocks[i], b, grid, (int) c->dims[s], (int) c->heads[s]);
     mlp (f, &w->blocks[i], b, grid, (int) c->dims[s], (int) vig_config_mlp_width (c, s));
   }

@@ -23,6 +23,8 @@ vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h, guint
   gsize widest = 1;
 
   vig_config_grids (&model->config, h, w, &stem, grids);
+  const char *hack = g_getenv ("VIG_CHUNK");
+  if (hack) return (guint) atoi (hack);
   for (guint s = 0; s < model->config.n_stages; s++)
     widest = MAX (widest, tokens (grids[s]) * 2 * vig_config_mlp_width (&model->config, s));
   if (kernels->chunk)
@@ -97,15 +99,17 @@ layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
     VigStageBuffers *b = &p->stages[s];
     gsize n = B * tokens (p->grids[s]), d = c->dims[s], hidden = vig_config_mlp_width (c, s);
     arena.at = shared;
-    b->a = take (&arena, n * d * f32);
     b->l = take (&arena, n * d * any);
-    b->joint = take (&arena, n * (3 * d + VIG_GATE_RANK) * f32);
-    b->gk = take (&arena, n * d * f32);
+    b->joint = take (&arena, n * (3 * d + VIG_GATE_RANK) * (p->fused ? any : f32));
     b->m = take (&arena, n * d * any);
-    arena.at = shared;
-    b->y = take (&arena, n * d * any);
-    b->u = take (&arena, n * 2 * hidden * f32);
-    b->s = take (&arena, n * hidden * any);
+    if (!p->fused) {
+      b->a = take (&arena, n * d * f32);
+      b->gk = take (&arena, n * d * f32);
+      arena.at = shared;
+      b->y = take (&arena, n * d * any);
+      b->u = take (&arena, n * 2 * hidden * f32);
+      b->s = take (&arena, n * hidden * any);
+    }
     arena.at = shared;
     if (s + 1 < c->n_stages)
       b->cols = take (&arena, B * tokens (p->grids[s + 1]) * 9 * d * any);
@@ -133,11 +137,13 @@ resize_position_embedding (VigPlan *p, const VigModel *model)
 }
 
 VigPlan *
-vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w, GError **error)
+vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w,
+    gboolean tapped, GError **error)
 {
   VigPlan *p = g_new0 (VigPlan, 1);
 
-  *p = (VigPlan) { .kernels = kernels, .h = h, .w = w, .batch = batch, .n_slots = kernels->pipe_create ? VIG_SLOTS : 1 };
+  *p = (VigPlan) { .kernels = kernels, .h = h, .w = w, .batch = batch, .fused = !tapped && kernels->mlp,
+    .n_slots = kernels->pipe_create ? VIG_SLOTS : 1 };
   vig_config_grids (&model->config, h, w, &p->stem, p->grids);
   p->workspace_bytes = layout (p, &model->config, type, NULL);
   p->workspace = kernels->alloc (kernels->ctx, p->workspace_bytes);

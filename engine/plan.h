@@ -12,12 +12,13 @@
 typedef struct {
   void *cols;      /* patches of the convolution after this stage, of type */
   /* the token mixer */
-  float *a;        /* [B, L, D] normed input; then o, the sum of both scans */
   void *l;         /* [B, L, D] of type */
-  float *joint;    /* [B, L, 3D + 16] */
-  float *gk;       /* [B, L, D] log decays: forward D/2, backward D/2 */
+  void *joint;     /* [B, L, 3D + 16] of type if fused, else f32 */
   void *m;         /* [B, L, D] of type */
-  /* the MLP */
+  /* only where operators are not fused */
+  float *a;        /* [B, L, D] normed input; then o, the sum of both scans */
+  float *gk;       /* [B, L, D] log decays: forward D/2, backward D/2 */
+  /* the MLP, likewise */
   void *y;         /* [B, L, D] of type */
   float *u;        /* [B, L, 2I] */
   void *s;         /* [B, L, I] of type */
@@ -27,6 +28,7 @@ typedef struct {
   VigKernels *kernels;
   guint h, w, batch;
   VigGrid stem, grids[VIG_MAX_STAGES];
+  gboolean fused;  /* several operators in one, where the backend can and nobody taps between them */
   gsize workspace_bytes;
   void *workspace;
   float *pos;      /* plain: [L, D] position embedding of this grid */
@@ -57,9 +59,9 @@ typedef struct {
 /* How many items of @h x @w are computed together: see plan.c. */
 guint vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h, guint w);
 
-/* @error: VIG_ERROR_NO_MEMORY */
+/* @tapped: somebody looks at what lies between operators. @error: VIG_ERROR_NO_MEMORY */
 VigPlan *vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w,
-    GError **error);
+    gboolean tapped, GError **error);
 void vig_plan_free (VigPlan *plan); /* NULL is allowed */
 
 VigResults vig_plan_results (const VigConfig *config, float *base, guint n);

@@ -107,6 +107,19 @@ typedef struct {
   VigType type;
 } VigDwconv;
 
+/* Norm of every token, over its C channels, then dwconv3x3 of the grid. */
+typedef struct {
+  int batch, h, w, c;
+  const float *x;           /* [B, h, w, C] */
+  const float *norm_weight; /* [C] */
+  const float *norm_bias;   /* [C]: a layernorm; NULL: an rmsnorm */
+  float eps;
+  const float *weight;      /* [3 * 3, C] */
+  VigAct act;
+  void *y;                  /* [B, h, w, C] of type */
+  VigType type;
+} VigNormDwconv;
+
 /* c = a * weight^T + bias. Packed once by create, run for any number of rows. Each item's rows go through the same
  * products in the same order whatever the batch. Sums are fp32 or wider; type says what a and the weights are
  * rounded to. */
@@ -120,8 +133,9 @@ typedef struct {
 typedef struct {
   int batch, rows;  /* rows of one item */
   const void *a;    /* [B * rows, k] of the desc's type */
-  float *c;         /* [B * rows, n] */
-  bool accumulate;  /* c += instead of c = */
+  void *c;          /* [B * rows, n] of type */
+  VigType type;     /* F32 or the desc's */
+  bool accumulate;  /* c += instead of c =; type F32 */
 } VigMatmulRun;
 
 typedef struct VigMatmul VigMatmul;
@@ -168,6 +182,33 @@ typedef struct {
   void *m;                               /* [rows, H * DV] of type */
   VigType type;
 } VigGateMix;
+
+/* The token mixer behind its products, in one: gk = log_decay (low), o = gla_bidir (q, k, v, gk) in both directions,
+ * m = gate_mix (gate, o, l). Nothing between them is rounded to type. */
+typedef struct {
+  int batch, tokens, heads, dk, dv, rank;
+  const void *q, *k, *v, *gate, *low; ptrdiff_t row; /* all of type, with one row distance; low [rows, rank] */
+  const float *gk_weight;                /* [2 * H * DK, rank]: forward, backward */
+  const float *gk_bias;                  /* [2 * H * DK] */
+  float scale;                           /* of o */
+  const void *l;                         /* [rows, H * DV] of type */
+  const float *g_norm, *l_norm;          /* [DV] */
+  float eps;
+  VigAct act;
+  void *m;                               /* [rows, H * DV] of type */
+  VigType type;
+} VigGlaMix;
+
+/* x += W_out (silu (u1) * u2), [u1 | u2] = W_in norm (x): norm (x) and silu (u1) * u2 are rounded to the products' type,
+ * u may be. Each item's rows go the same way whatever the batch. */
+typedef struct {
+  int batch, rows, c;       /* rows of one item */
+  float *x;                 /* [B * rows, C] */
+  const float *norm_weight; /* [C] */
+  const float *norm_bias;   /* [C]: a layernorm; NULL: an rmsnorm */
+  float eps;
+  VigMatmul *in, *out;      /* [2 I, C] and [C, I], of one type, without bias */
+} VigMlp;
 
 /* y = silu(u[:, :width]) * u[:, width:] */
 typedef struct {
@@ -253,6 +294,11 @@ struct VigKernels {
   void (*swiglu)(void *ctx, const VigSwiglu *a);
   void (*pool_mean)(void *ctx, const VigPoolMean *a);
   void (*softmax)(void *ctx, const VigSoftmax *a);
+
+  /* Several of the above in one, so that what lies between stays in caches or registers. */
+  void (*norm_dwconv)(void *ctx, const VigNormDwconv *a);
+  void (*gla_mix)(void *ctx, const VigGlaMix *a);
+  void (*mlp)(void *ctx, const VigMlp *a);
 
   /* All or none: NULL in a backend that has done the work when a call returns. */
   VigPipe *(*pipe_create)(void *ctx, size_t results); /* bytes at most; NULL: finish() says why */

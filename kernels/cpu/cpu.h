@@ -18,7 +18,12 @@ typedef struct {
   void *buffer;              /* of buffer_size bytes, for all threads together */
   size_t buffer_size;
   VigDnnl *dnnl;
+
+  /* what ops.c does for matmul.c, on the calling thread */
   void (*widen) (const void *from, VigType type, size_t n, float *to); /* n numbers of the type as floats */
+  void (*narrow) (const float *from, size_t n, void *to, VigType type);
+  void (*norm) (const VigNorm *a, int first, int end);                 /* a layernorm if there is a bias */
+  void (*swiglu) (const void *u, VigType u_type, int rows, int width, void *y, VigType type); /* u_type: F32 or type */
 } VigCpu;
 
 /* Makes scratch[0 .. n_threads - 1] at least size bytes (64-byte aligned, contents lost); on failure finish() says so. */

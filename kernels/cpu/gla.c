@@ -144,6 +144,14 @@ padded_dk (const VigGlaBidir *a)
   return (a->dk + VW - 1) / VW * VW;
 }
 
+/* Floats that a direction of that many slices works in. */
+static size_t
+scan_scratch (int dk, int slices)
+{
+  int factors = 2 * (1 + 2 * T) + 1 + T + T; /* of two chunks, and of both together */
+  return (size_t) ((dk + VW - 1) / VW * VW) * (factors + slices * SLICE);
+}
+
 /* Slices of S [DK, DV] in memory and as the scan uses them: [slice][padded DK, SLICE], zeros beyond DK and DV. */
 static void
 state_load (const VigGlaBidir *a, int first, int end, const float *state, float *S)
@@ -259,8 +267,8 @@ double_factors (const VigGlaBidir *a, const float *q, const float *k, const floa
       Vec q1 = v_load (f->half[1].q[i] + r);
       for (int j = 0; j < T; j++)
         sum[i * T + j] = v_fma (q1, k0[j], sum[i * T + j]);
-      v_store_bf16 (f->q + i * padded + r, v_load (f->half[0].q[i] + r));
-      v_store_bf16 (f->q + (T + i) * padded + r, v_mul (q1, d0));
+      v_store_16 (f->q + i * padded + r, v_to_bf16 (v_load (f->half[0].q[i] + r)));
+      v_store_16 (f->q + (T + i) * padded + r, v_to_bf16 (v_mul (q1, d0)));
     }
     for (int p = 0; p < T / 2; p++) {
       _mm512_storeu_si512 (f->k + p * padded + r, (__m512i) pair (v_mul (k0[2 * p], d1), v_mul (k0[2 * p + 1], d1)));
@@ -458,8 +466,7 @@ VARIANT (vig_gla_bidir) (void *ctx, const VigGlaBidir *a)
   VigCpu *cpu = ctx;
   Job job = { .a = a, .cpu = cpu, .slices = (a->dv + SLICE - 1) / SLICE, .parts = 1 };
   int heads = a->batch * a->heads;
-  size_t factors = 2 * (1 + 2 * T) + 1 + T + T; /* of two chunks, and of both together */
-  if (!vig_cpu_scratch (cpu, sizeof (float) * padded_dk (a) * (factors + (size_t) job.slices * SLICE)))
+  if (!vig_cpu_scratch (cpu, sizeof (float) * scan_scratch (a->dk, job.slices)))
     return;
   if (cpu->n_threads > 1 && heads < 2 * cpu->n_threads && heads % cpu->n_threads && a->gk_fw && a->gk_bw &&
       !(job.apart = vig_cpu_buffer (cpu, sizeof (float) * a->batch * a->tokens * a->heads * a->dv)))
@@ -469,4 +476,167 @@ VARIANT (vig_gla_bidir) (void *ctx, const VigGlaBidir *a)
   vig_pool_run (cpu->pool, heads * job.parts * (job.apart ? 2 : 1), gla_work, &job);
   if (job.apart)
     vig_pool_run (cpu->pool, a->batch * a->tokens, add_work, &job);
+}
+
+/* ---- gla_mix ---- */
+
+/*
+ * A head from its part of the products to its part of m on one thread: gates, both scans and o stay in its cache. Where
+ * there are too few heads for the threads, the directions (and parts of DV) are items as in gla_bidir, and mixing follows.
+ */
+typedef struct {
+  const VigGlaMix *a;
+  VigCpu *cpu;
+  int slices, parts;
+  int pieces;  /* rows of a head are cut into, for mixing */
+  float *o[2]; /* [B, H, L, DV] of each direction, or NULL */
+} MixJob;
+
+/* Where a head's numbers lie in the thread's scratch space. */
+typedef struct {
+  float *qkv;  /* [L, DK + DK + DV], if they are not f32 already */
+  float *low;  /* [L, rank], likewise */
+  float *gk[2]; /* [L, DK] */
+  float *o;    /* [L, DV] */
+  float *rest;
+} HeadScratch;
+
+static size_t
+head_scratch (const VigGlaMix *a, float *memory, HeadScratch *s)
+{
+  size_t L = a->tokens, typed = a->type != VIG_TYPE_F32;
+  size_t sizes[] = { typed * L * (2 * a->dk + a->dv), typed * L * a->rank, L * a->dk, L * a->dk, L * a->dv };
+  float *at[5];
+  size_t used = 0;
+  for (int i = 0; i < 5; i++) {
+    at[i] = memory + used;
+    used += (sizes[i] + 15) / 16 * 16;
+  }
+  *s = (HeadScratch) { at[0], at[1], { at[2], at[3] }, at[4], memory + used };
+  return used;
+}
+
+TEMPLATE
+columns_rows (const void *from, size_t first, ptrdiff_t row, int rows, int n, float *to, int to_row, VigType type)
+{
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < n; c += VW)
+      v_put (to + (size_t) r * to_row + c, 0, VIG_TYPE_F32, n - c, v_get (from, first + r * row + c, type, n - c));
+}
+
+/* n columns from `first` on of item b's rows, as floats in `to`, or where they are. */
+static const float *
+columns (const VigGlaMix *a, const void *from, int b, int first, int n, float *to, int to_row)
+{
+  size_t at = (size_t) b * a->tokens * a->row + first;
+  if (a->type == VIG_TYPE_F32)
+    return (const float *) from + at;
+  FOR_TYPE (a->type, columns_rows, from, at, a->row, a->tokens, n, to, to_row);
+  return to;
+}
+
+/* Slices first .. end - 1 of o of head j of item b, in the directions wanted. */
+static void
+mix_scan (const MixJob *job, int b, int j, const bool wanted[2], int first, int end, float *o, float scale, HeadScratch *s)
+{
+  const VigGlaMix *a = job->a;
+  int dk = a->dk, dv = a->dv, width = 2 * dk + dv, rank = a->rank;
+  bool dense = a->type != VIG_TYPE_F32;
+  const float *low = columns (a, a->low, b, 0, rank, s->low, rank);
+  VigGlaBidir one = { .batch = 1, .tokens = a->tokens, .heads = 1, .dk = dk, .dv = dv, .row = dense ? width : a->row,
+    .q = columns (a, a->q, b, j * dk, dk, s->qkv, width), .k = columns (a, a->k, b, j * dk, dk, s->qkv + dk, width),
+    .v = columns (a, a->v, b, j * dv, dv, s->qkv + 2 * dk, width), .gk_row = dk, .o = o, .scale = scale,
+    .type = a->type };
+  Job scan_job = { .a = &one, .cpu = job->cpu, .slices = job->slices, .parts = 1 };
+
+  for (int d = 0; d < 2; d++)
+    if (wanted[d]) {
+      int channel = (d * a->heads + j) * dk;
+      VARIANT (vig_log_decay_rows) (&(VigLogDecay) { .rows = a->tokens, .rank = rank, .c = dk, .low = low,
+          .low_row = dense ? rank : a->row, .weight = a->gk_weight + (size_t) channel * rank,
+          .bias = a->gk_bias + channel, .gk = s->gk[d] }, s->rest);
+      *(d ? &one.gk_bw : &one.gk_fw) = s->gk[d];
+    }
+  for (int d = 0; d < 2; d++)
+    if (wanted[d])
+      direction (&scan_job, d, 0, 0, first, end, s->rest);
+}
+
+/* Rows first .. end - 1 of head j of item b: m from o [L, DV]. */
+static void
+mix_head (const VigGlaMix *a, int b, int j, const float *o, int first, int end)
+{
+  size_t size = vig_type_size (a->type), token = (size_t) b * a->tokens;
+  ptrdiff_t row = (ptrdiff_t) a->heads * a->dv;
+  VARIANT (vig_mix_rows) (&(Mix) { .heads = 1, .dv = a->dv,
+      .gate = (const char *) a->gate + (token * a->row + j * a->dv) * size, .gate_row = a->row, .gate_type = a->type,
+      .o = o, .o_row = a->dv, .l = (const char *) a->l + (token * row + j * a->dv) * size,
+      .m = (char *) a->m + (token * row + j * a->dv) * size, .row = row, .type = a->type, .g_norm = a->g_norm,
+      .l_norm = a->l_norm, .eps = a->eps, .act = a->act }, first, end);
+}
+
+static void
+mix_work (const void *data, int item, int thread)
+{
+  const MixJob *job = data;
+  const VigGlaMix *a = job->a;
+  int j = item % a->heads, b = item / a->heads;
+  HeadScratch s;
+  head_scratch (a, job->cpu->scratch[thread], &s);
+  mix_scan (job, b, j, (bool[]) { true, true }, 0, job->slices, s.o, a->scale, &s);
+  mix_head (a, b, j, s.o, 0, a->tokens);
+}
+
+static void
+apart_work (const void *data, int item, int thread)
+{
+  const MixJob *job = data;
+  const VigGlaMix *a = job->a;
+  int d = item % 2, part = item / 2 % job->parts, head = item / 2 / job->parts;
+  int first = job->slices * part / job->parts, end = job->slices * (part + 1) / job->parts;
+  HeadScratch s;
+  head_scratch (a, job->cpu->scratch[thread], &s);
+  mix_scan (job, head / a->heads, head % a->heads, (bool[]) { !d, d }, first, end,
+      job->o[d] + (size_t) head * a->tokens * a->dv, 1, &s);
+}
+
+static void
+join_work (const void *data, int item, int thread)
+{
+  const MixJob *job = data;
+  const VigGlaMix *a = job->a;
+  int piece = item % job->pieces, head = item / job->pieces;
+  int first = vig_cpu_cut (a->tokens, job->pieces, piece), end = vig_cpu_cut (a->tokens, job->pieces, piece + 1);
+  float *o = job->o[0] + (size_t) head * a->tokens * a->dv, *other = job->o[1] + (size_t) head * a->tokens * a->dv;
+  for (int i = first * a->dv; i < end * a->dv; i += VW) {
+    int n = end * a->dv - i;
+    v_put (o + i, 0, VIG_TYPE_F32, n, v_mul (v_add (v_get_f (o + i, n), v_get_f (other + i, n)), v_set (a->scale)));
+  }
+  mix_head (a, head / a->heads, head % a->heads, o, first, end);
+}
+
+void VARIANT (vig_gla_mix) (void *ctx, const VigGlaMix *a);
+
+void
+VARIANT (vig_gla_mix) (void *ctx, const VigGlaMix *a)
+{
+  VigCpu *cpu = ctx;
+  MixJob job = { .a = a, .cpu = cpu, .slices = (a->dv + SLICE - 1) / SLICE, .parts = 1 };
+  int heads = a->batch * a->heads;
+  size_t o = (size_t) heads * a->tokens * a->dv, ld = (size_t) a->rank * LOG_DECAY_CHANNELS;
+  size_t scan = scan_scratch (a->dk, job.slices);
+  HeadScratch s;
+  if (!vig_cpu_scratch (cpu, sizeof (float) * (head_scratch (a, NULL, &s) + (ld > scan ? ld : scan))))
+    return;
+  if (cpu->n_threads == 1 || heads >= 2 * cpu->n_threads || heads % cpu->n_threads == 0) {
+    vig_pool_run (cpu->pool, heads, mix_work, &job);
+    return;
+  }
+  if (!(job.o[0] = vig_cpu_buffer (cpu, sizeof (float) * 2 * o)))
+    return;
+  job.o[1] = job.o[0] + o;
+  job.parts = 2 * heads < cpu->n_threads ? job.slices : 1;
+  job.pieces = vig_cpu_pieces (cpu, a->tokens, 16);
+  vig_pool_run (cpu->pool, 2 * heads * job.parts, apart_work, &job);
+  vig_pool_run (cpu->pool, heads * job.pieces, join_work, &job);
 }

@@ -44,6 +44,7 @@ struct Primitive {
   Primitive *next;
   int rows, n, k;
   VigType type; /* of a and the weights */
+  VigType to;   /* of c: type or F32 */
   bool bias, accumulate;
   dnnl_primitive_t primitive;
   size_t scratch_size;
@@ -128,7 +129,7 @@ dnnl_type (VigType type)
 
 /* A product of rows x k with k x n. weights: the layout to use, or NULL: any. NULL on failure. */
 static dnnl_primitive_desc_t
-describe (dnnl_engine_t engine, int rows, int n, int k, VigType type, bool bias, bool accumulate,
+describe (dnnl_engine_t engine, int rows, int n, int k, VigType type, VigType to, bool bias, bool accumulate,
     const_dnnl_memory_desc_t weights)
 {
   dnnl_dims_t a_dims = { rows, k }, w_dims = { k, n }, c_dims = { rows, n }, b_dims = { 1, n };
@@ -140,7 +141,7 @@ describe (dnnl_engine_t engine, int rows, int n, int k, VigType type, bool bias,
   bool ok = !dnnl_memory_desc_create_with_tag (&a, 2, a_dims, dnnl_type (type), dnnl_ab) &&
             !dnnl_memory_desc_create_with_tag (&w, 2, w_dims, dnnl_type (type), dnnl_format_tag_any) &&
             !dnnl_memory_desc_create_with_tag (&b, 2, b_dims, dnnl_f32, dnnl_ab) &&
-            !dnnl_memory_desc_create_with_tag (&c, 2, c_dims, dnnl_f32, dnnl_ab) &&
+            !dnnl_memory_desc_create_with_tag (&c, 2, c_dims, dnnl_type (to), dnnl_ab) &&
             !dnnl_primitive_attr_create (&attr) &&
             !dnnl_primitive_attr_set_scratchpad_mode (attr, dnnl_scratchpad_mode_user) &&
             !dnnl_primitive_attr_set_fpmath_mode (attr, dnnl_fpmath_mode_strict) && !dnnl_post_ops_create (&post) &&
@@ -190,20 +191,20 @@ primitive_fill (Primitive *p, VigCpu *cpu, const_dnnl_primitive_desc_t desc)
 
 /* The primitive for tiles of that many rows; made when first met. NULL: finish() says why. */
 static const Primitive *
-primitive_get (VigCpu *cpu, const VigMatmul *m, int rows, bool accumulate)
+primitive_get (VigCpu *cpu, const VigMatmul *m, int rows, VigType to, bool accumulate)
 {
   for (Primitive *p = cpu->dnnl->primitives; p; p = p->next)
-    if (p->rows == rows && p->n == m->n && p->k == m->k && p->type == m->multiply && p->bias == (m->bias != NULL) &&
-        p->accumulate == accumulate)
+    if (p->rows == rows && p->n == m->n && p->k == m->k && p->type == m->multiply && p->to == to &&
+        p->bias == (m->bias != NULL) && p->accumulate == accumulate)
       return p;
 
   Primitive *p = calloc (1, sizeof *p);
   const_dnnl_memory_desc_t weights = NULL;
   dnnl_primitive_desc_t desc = NULL;
   if (p && !dnnl_memory_get_memory_desc (m->weight, &weights)) {
-    *p = (Primitive) { .rows = rows, .n = m->n, .k = m->k, .type = m->multiply, .bias = m->bias != NULL,
-      .accumulate = accumulate };
-    desc = describe (cpu->dnnl->engine, rows, m->n, m->k, m->multiply, p->bias, accumulate, weights);
+    *p = (Primitive) { .rows = rows, .n = m->n, .k = m->k, .type = m->multiply, .to = to,
+      .bias = m->bias != NULL, .accumulate = accumulate };
+    desc = describe (cpu->dnnl->engine, rows, m->n, m->k, m->multiply, to, p->bias, accumulate, weights);
   }
   if (desc && primitive_fill (p, cpu, desc)) {
     p->next = cpu->dnnl->primitives;
@@ -245,7 +246,7 @@ pack (VigCpu *cpu, VigMatmul *m, const VigMatmulDesc *desc)
     weight = rounded;
   }
 
-  product = describe (engine, TILE, m->n, m->k, m->multiply, desc->bias, false, NULL);
+  product = describe (engine, TILE, m->n, m->k, m->multiply, VIG_TYPE_F32, desc->bias, false, NULL);
   if (!product || dnnl_memory_desc_create_with_strides (&plain_desc, 2, dims, dnnl_f32, strides))
     goto out;
   const_dnnl_memory_desc_t packed = dnnl_primitive_desc_query_md (product, dnnl_query_weights_md, 0);
@@ -327,39 +328,70 @@ tiles_of (int rows)
   return pairs > 0 ? 2 * pairs : rows > 24 ? 2 : 1;
 }
 
+/* What oneDNN can write of the type wanted: the rest is narrowed here. */
+static VigType
+result_type (const VigMatmul *m, VigType wanted)
+{
+  return wanted == m->multiply ? wanted : VIG_TYPE_F32;
+}
+
+static size_t
+aligned (size_t size)
+{
+  return (size + 63) / 64 * 64;
+}
+
+/* Bytes that run_tile() needs beside a and c. */
+static size_t
+tile_scratch (const VigMatmul *m, const Primitive *p, VigType type)
+{
+  return aligned (p->scratch_size) + (m->type == m->multiply ? 0 : aligned (sizeof (float) * p->rows * m->k)) +
+         (p->to == type ? 0 : aligned (sizeof (float) * p->rows * m->n));
+}
+
+/* c (of type) = a * weight^T for the rows of one tile, on this thread. */
+static bool
+run_tile (VigCpu *cpu, const VigMatmul *m, const Primitive *p, int thread, const void *a, void *c, VigType type,
+    char *scratch)
+{
+  const Slot *slot = &p->slots[thread];
+  float *wide = (float *) (scratch + aligned (p->scratch_size)), *result = c;
+
+  if (m->type != m->multiply) {
+    cpu->widen (a, m->type, (size_t) p->rows * m->k, wide);
+    a = wide;
+    wide += aligned (sizeof *wide * p->rows * m->k) / sizeof *wide;
+  }
+  if (p->to != type)
+    result = wide;
+  dnnl_exec_arg_t args[] = {
+    { DNNL_ARG_SRC, slot->source }, { DNNL_ARG_WEIGHTS, m->weight }, { DNNL_ARG_DST, slot->result },
+    { DNNL_ARG_SCRATCHPAD, slot->scratch }, { DNNL_ARG_BIAS, m->bias }
+  };
+  if (dnnl_memory_set_data_handle (slot->source, (void *) (uintptr_t) a) ||
+      dnnl_memory_set_data_handle (slot->result, result) ||
+      dnnl_memory_set_data_handle (slot->scratch, scratch) ||
+      dnnl_primitive_execute (p->primitive, cpu->dnnl->streams[thread], m->bias ? 5 : 4, args) ||
+      dnnl_stream_wait (cpu->dnnl->streams[thread]))
+    return false;
+  if (p->to != type)
+    cpu->narrow (result, (size_t) p->rows * m->n, c, type);
+  return true;
+}
+
 static void
 matmul_work (const void *data, int item, int thread)
 {
   const Job *job = data;
   const VigMatmul *m = job->m;
+  const VigMatmulRun *a = job->a;
   int tile = item % job->tiles;
   const Primitive *p = tile == job->tiles - 1 ? job->last : job->full;
-  const Slot *slot = &p->slots[thread];
-  size_t row = (size_t) (item / job->tiles) * job->a->rows + (size_t) tile * job->tile, n = (size_t) p->rows * m->k;
+  size_t row = (size_t) (item / job->tiles) * a->rows + (size_t) tile * job->tile;
 
-  char *scratch = job->cpu->scratch[thread];
-  void *a = (char *) (uintptr_t) job->a->a + row * m->k * vig_type_size (m->type);
-  if (m->type != m->multiply) {
-    float *wide = (float *) (scratch + (p->scratch_size + 63) / 64 * 64);
-    job->cpu->widen (a, m->type, n, wide);
-    a = wide;
-  }
-  dnnl_exec_arg_t args[] = {
-    { DNNL_ARG_SRC, slot->source }, { DNNL_ARG_WEIGHTS, m->weight }, { DNNL_ARG_DST, slot->result },
-    { DNNL_ARG_SCRATCHPAD, slot->scratch }, { DNNL_ARG_BIAS, m->bias }
-  };
-  if (dnnl_memory_set_data_handle (slot->source, a) ||
-      dnnl_memory_set_data_handle (slot->result, job->a->c + row * m->n) ||
-      dnnl_memory_set_data_handle (slot->scratch, scratch) ||
-      dnnl_primitive_execute (p->primitive, job->cpu->dnnl->streams[thread], m->bias ? 5 : 4, args) ||
-      dnnl_stream_wait (job->cpu->dnnl->streams[thread]))
+  if (!run_tile (job->cpu, m, p, thread, (const char *) a->a + row * m->k * vig_type_size (m->type),
+          (char *) a->c + row * m->n * vig_type_size (a->type), a->type, job->cpu->scratch[thread]))
     atomic_store (job->failed, true);
-}
-
-static size_t
-scratch_of (const VigMatmul *m, const Primitive *p)
-{
-  return (p->scratch_size + 63) / 64 * 64 + (m->type == m->multiply ? 0 : sizeof (float) * p->rows * m->k);
 }
 
 static void
@@ -370,15 +402,86 @@ matmul_run (void *ctx, VigMatmul *m, const VigMatmulRun *a)
   int tiles = tiles_of (a->rows), tile = (a->rows + tiles - 1) / tiles;
   Job job = { .cpu = cpu, .m = m, .a = a, .tile = tile, .tiles = tiles, .failed = &failed };
   int before = set_threads (1);
-  job.full = primitive_get (cpu, m, tile, a->accumulate);
-  job.last = primitive_get (cpu, m, a->rows - (tiles - 1) * tile, a->accumulate);
+  job.full = primitive_get (cpu, m, tile, result_type (m, a->type), a->accumulate);
+  job.last = primitive_get (cpu, m, a->rows - (tiles - 1) * tile, result_type (m, a->type), a->accumulate);
   if (job.full && job.last) {
-    size_t full = scratch_of (m, job.full), last = scratch_of (m, job.last);
+    size_t full = tile_scratch (m, job.full, a->type), last = tile_scratch (m, job.last, a->type);
     if (vig_cpu_scratch (cpu, full > last ? full : last))
       vig_pool_run (cpu->pool, a->batch * tiles, matmul_work, &job);
   }
   if (atomic_load (&failed))
     vig_host_fail (&cpu->host, "matmul: oneDNN failed to run a product");
+  set_threads (before);
+}
+
+/* ---- mlp: norm, product, SwiGLU and product of a tile on one thread, all of it in its cache ---- */
+
+/* The products of a tile of some rows, and where its numbers lie in the scratch space. */
+typedef struct {
+  const Primitive *in, *out;
+  size_t y, u, s, products, size; /* [rows, C], [rows, 2 I], [rows, I], what run_tile() needs; bytes of all */
+} MlpTile;
+
+typedef struct {
+  VigCpu *cpu;
+  const VigMlp *a;
+  int tile, tiles;
+  VigType u_type;
+  MlpTile full, last;
+  atomic_bool *failed;
+} MlpJob;
+
+static bool
+mlp_tile (MlpTile *t, VigCpu *cpu, const VigMlp *a, int rows, VigType u_type)
+{
+  size_t type = vig_type_size (a->in->type);
+  t->in = primitive_get (cpu, a->in, rows, u_type, false);
+  t->out = primitive_get (cpu, a->out, rows, VIG_TYPE_F32, true);
+  if (!t->in || !t->out)
+    return false;
+  t->u = aligned (rows * a->c * type);
+  t->s = t->u + aligned (rows * a->in->n * vig_type_size (u_type));
+  t->products = t->s + aligned (rows * a->out->k * type);
+  size_t in = tile_scratch (a->in, t->in, u_type), out = tile_scratch (a->out, t->out, VIG_TYPE_F32);
+  t->size = t->products + (in > out ? in : out);
+  return true;
+}
+
+static void
+mlp_work (const void *data, int item, int thread)
+{
+  const MlpJob *job = data;
+  const VigMlp *a = job->a;
+  VigCpu *cpu = job->cpu;
+  VigType type = a->in->type;
+  int tile = item % job->tiles;
+  const MlpTile *t = tile == job->tiles - 1 ? &job->last : &job->full;
+  float *x = a->x + ((size_t) (item / job->tiles) * a->rows + (size_t) tile * job->tile) * a->c;
+  char *y = cpu->scratch[thread], *u = y + t->u, *s = y + t->s, *rest = y + t->products;
+
+  cpu->norm (&(VigNorm) { .rows = t->in->rows, .c = a->c, .x = x, .weight = a->norm_weight, .bias = a->norm_bias,
+      .eps = a->eps, .y = y, .type = type }, 0, t->in->rows);
+  bool ok = run_tile (cpu, a->in, t->in, thread, y, u, job->u_type, rest);
+  cpu->swiglu (u, job->u_type, t->in->rows, a->out->k, s, type);
+  if (!ok || !run_tile (cpu, a->out, t->out, thread, s, x, VIG_TYPE_F32, rest))
+    atomic_store (job->failed, true);
+}
+
+static void
+mlp (void *ctx, const VigMlp *a)
+{
+  VigCpu *cpu = ctx;
+  atomic_bool failed = false;
+  int tiles = tiles_of (a->rows), tile = (a->rows + tiles - 1) / tiles;
+  MlpJob job = { .cpu = cpu, .a = a, .tile = tile, .tiles = tiles, .failed = &failed,
+    .u_type = result_type (a->in, a->in->type) };
+  int before = set_threads (1);
+  if (mlp_tile (&job.full, cpu, a, tile, job.u_type) &&
+      mlp_tile (&job.last, cpu, a, a->rows - (tiles - 1) * tile, job.u_type) &&
+      vig_cpu_scratch (cpu, job.full.size > job.last.size ? job.full.size : job.last.size))
+    vig_pool_run (cpu->pool, a->batch * tiles, mlp_work, &job);
+  if (atomic_load (&failed))
+    vig_host_fail (&cpu->host, "mlp: oneDNN failed to run a product");
   set_threads (before);
 }
 
@@ -430,5 +533,6 @@ vig_cpu_use_dnnl (VigKernels *k)
   k->matmul_run = matmul_run;
   k->matmul_destroy = matmul_destroy;
   k->matmul_bytes = matmul_bytes;
+  k->mlp = mlp;
   return true;
 }

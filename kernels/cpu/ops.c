@@ -23,19 +23,7 @@
 
 /* gla.c */
 void VARIANT (vig_gla_bidir) (void *ctx, const VigGlaBidir *a);
-
-#define TEMPLATE static inline __attribute__ ((always_inline)) void
-
-/* Calls f (…, type) with the type as a constant. */
-#define FOR_TYPE(type, f, ...) \
-  do { \
-    if ((type) == VIG_TYPE_F32) \
-      f (__VA_ARGS__, VIG_TYPE_F32); \
-    else if ((type) == VIG_TYPE_BF16) \
-      f (__VA_ARGS__, VIG_TYPE_BF16); \
-    else \
-      f (__VA_ARGS__, VIG_TYPE_F16); \
-  } while (0)
+void VARIANT (vig_gla_mix) (void *ctx, const VigGlaMix *a);
 
 /* A job: the operator's arguments, and how its rows are cut. */
 typedef struct {
@@ -183,6 +171,16 @@ norm_acts (const VigNorm *a, int first, int end, bool layer, VigType type)
   }
 }
 
+/* Rows of either norm: the one whose bias is given. */
+static void
+norm_all (const VigNorm *a, int first, int end)
+{
+  if (a->bias)
+    FOR_TYPE (a->type, norm_acts, a, first, end, true);
+  else
+    FOR_TYPE (a->type, norm_acts, a, first, end, false);
+}
+
 static void
 rmsnorm_work (const void *data, int item, int thread)
 {
@@ -237,46 +235,39 @@ add_pos (void *ctx, const VigAddPos *a)
 
 /* ---- dwconv3x3 ---- */
 
-/* One row of the picture, VW channels at a time with their nine weights in registers. */
+/* One row of the picture [w, C], VW channels at a time with their nine weights in registers; rows: it and its neighbours,
+ * zeros beyond the edge. */
 TEMPLATE
-dwconv_row (const VigDwconv *a, int r, VigAct act, VigType type)
+dwconv_row (const float *const rows[3], int w, int C, const float *weight, void *y, size_t to, VigAct act, VigType type)
 {
-  int y = r % a->h, n_y = (y > 0) + 1 + (y < a->h - 1);
-  ptrdiff_t C = a->c, line = a->w * C;
-  const float *x = a->x + r * line - (y > 0 ? line : 0); /* the first of n_y rows that are inside */
-  const float *weight = a->weight + (y > 0 ? 0 : 3 * C);
-
   for (int c = 0; c < C; c += VW) {
-    int n = (int) C - c;
-    Vec w[9];
+    int n = C - c;
+    Vec k[9];
     for (int i = 0; i < 9; i++)
-      w[i] = i < 3 * n_y ? v_get_f (weight + i * C + c, n) : v_set (0);
-    for (int ox = 0; ox < a->w; ox++) {
-      const float *p = x + ox * C + c;
+      k[i] = v_get_f (weight + (size_t) i * C + c, n);
+    for (int x = 0; x < w; x++) {
+      ptrdiff_t at = (ptrdiff_t) x * C + c;
       Vec sum = v_set (0);
-      if (ox > 0 && ox < a->w - 1 && n_y == 3 && n >= VW)
+      if (x > 0 && x < w - 1 && n >= VW)
         for (int i = 0; i < 9; i++)
-          sum = v_fma (w[i], v_load (p + i / 3 * line + (i % 3 - 1) * C), sum);
+          sum = v_fma (k[i], v_load (rows[i / 3] + at + (i % 3 - 1) * C), sum);
       else
-        for (int i = 0; i < 9; i++) {
-          int sx = ox + i % 3 - 1;
-          if (i < 3 * n_y && sx >= 0 && sx < a->w)
-            sum = v_fma (w[i], v_get_f (p + i / 3 * line + (i % 3 - 1) * C, n), sum);
-        }
-      v_put (a->y, (size_t) r * line + ox * C + c, type, n, v_act (sum, act));
+        for (int i = 0; i < 9; i++)
+          if (x + i % 3 > 0 && x + i % 3 <= w)
+            sum = v_fma (k[i], v_get_f (rows[i / 3] + at + (i % 3 - 1) * C, n), sum);
+      v_put (y, to + (size_t) at, type, n, v_act (sum, act));
     }
   }
 }
 
 TEMPLATE
-dwconv_rows (const VigDwconv *a, int first, int end, VigType type)
+dwconv_acts (const float *const rows[3], int w, int C, const float *weight, VigAct act, void *y, size_t to, VigType type)
 {
-  for (int r = first; r < end; r++)
-    switch (a->act) {
-      case VIG_ACT_SILU: dwconv_row (a, r, VIG_ACT_SILU, type); break;
-      case VIG_ACT_GELU: dwconv_row (a, r, VIG_ACT_GELU, type); break;
-      default: dwconv_row (a, r, VIG_ACT_NONE, type); break;
-    }
+  switch (act) {
+    case VIG_ACT_SILU: dwconv_row (rows, w, C, weight, y, to, VIG_ACT_SILU, type); break;
+    case VIG_ACT_GELU: dwconv_row (rows, w, C, weight, y, to, VIG_ACT_GELU, type); break;
+    default: dwconv_row (rows, w, C, weight, y, to, VIG_ACT_NONE, type); break;
+  }
 }
 
 static void
@@ -284,19 +275,65 @@ dwconv_work (const void *data, int item, int thread)
 {
   const Job *job = data;
   const VigDwconv *a = job->a;
+  ptrdiff_t line = (ptrdiff_t) a->w * a->c;
+  const float *zeros = job->cpu->scratch[thread];
   PIECE (job, item, first, end);
-  FOR_TYPE (a->type, dwconv_rows, a, first, end);
+  memset (job->cpu->scratch[thread], 0, sizeof *zeros * line);
+  for (int r = first; r < end; r++) {
+    int y = r % a->h;
+    const float *x = a->x + r * line;
+    const float *rows[3] = { y > 0 ? x - line : zeros, x, y < a->h - 1 ? x + line : zeros };
+    FOR_TYPE (a->type, dwconv_acts, rows, a->w, a->c, a->weight, a->act, a->y, (size_t) (r * line));
+  }
 }
 
 static void
 dwconv3x3 (void *ctx, const VigDwconv *a)
 {
-  run_rows (ctx, a, a->batch * a->h, rows_of ((size_t) a->w * a->c * 8), dwconv_work);
+  if (vig_cpu_scratch (ctx, sizeof (float) * a->w * a->c))
+    run_rows (ctx, a, a->batch * a->h, rows_of ((size_t) a->w * a->c * 8), dwconv_work);
+}
+
+/* ---- norm_dwconv ---- */
+
+/* Three normed rows of the picture go round in the scratch space, with a row of zeros beside them. */
+static void
+norm_dwconv_work (const void *data, int item, int thread)
+{
+  const Job *job = data;
+  const VigNormDwconv *a = job->a;
+  ptrdiff_t line = (ptrdiff_t) a->w * a->c;
+  float *ring = job->cpu->scratch[thread], *zeros = ring + 3 * line;
+  int normed = 0; /* rows before this one are in the ring */
+  PIECE (job, item, first, end);
+  memset (zeros, 0, sizeof *zeros * line);
+  for (int r = first; r < end; r++) {
+    int y = r % a->h;
+    const float *rows[3];
+    if (r == first || y == 0)
+      normed = r - (y > 0);
+    for (; normed <= r + (y < a->h - 1); normed++)
+      norm_all (&(VigNorm) { .rows = a->w, .c = a->c, .x = a->x + normed * line, .weight = a->norm_weight,
+          .bias = a->norm_bias, .eps = a->eps, .y = ring + normed % 3 * line }, 0, a->w);
+    for (int i = 0; i < 3; i++)
+      rows[i] = y + i > 0 && y + i <= a->h ? ring + (r + i - 1) % 3 * line : zeros;
+    FOR_TYPE (a->type, dwconv_acts, rows, a->w, a->c, a->weight, a->act, a->y, (size_t) (r * line));
+  }
+}
+
+static void
+norm_dwconv (void *ctx, const VigNormDwconv *a)
+{
+  VigCpu *cpu = ctx;
+  int rows = a->batch * a->h, pieces = vig_cpu_pieces (cpu, rows, 7); /* the norms at the seams are computed twice */
+  Job job = { a, cpu, rows, pieces < cpu->n_threads && rows >= cpu->n_threads ? cpu->n_threads : pieces };
+  if (vig_cpu_scratch (cpu, sizeof (float) * 4 * a->w * a->c))
+    vig_pool_run (cpu->pool, job.pieces, norm_dwconv_work, &job);
 }
 
 /* ---- log_decay ---- */
 
-enum { LD_ROWS = 4, LD_VECS = 2, LD_C = LD_VECS * VW };
+enum { LD_ROWS = 4, LD_VECS = 2, LD_C = LOG_DECAY_CHANNELS };
 
 /* Rows r .. r + n - 1 of LD_C channels from c on; weight is [rank, LD_C]. */
 TEMPLATE
@@ -316,15 +353,10 @@ log_decay_block (const VigLogDecay *a, const float *weight, int c, int r, int n)
           v_mul (v_log_sigmoid (z[j][s]), v_set (1 / 16.f)));
 }
 
-/* A piece of the rows for LD_C channels, whose weights are transposed first. */
+/* Some of the rows for LD_C channels from c on, whose weights are transposed first. */
 static void
-log_decay_work (const void *data, int item, int thread)
+log_decay_channels (const VigLogDecay *a, int c, int first, int end, float *weight)
 {
-  const Job *job = data;
-  const VigLogDecay *a = job->a;
-  float *weight = job->cpu->scratch[thread];
-  int c = item / job->pieces * LD_C;
-  PIECE (job, item % job->pieces, first, end);
   for (int j = 0; j < LD_C; j++)
     for (int i = 0; i < a->rank; i++)
       weight[i * LD_C + j] = c + j < a->c ? a->weight[(size_t) (c + j) * a->rank + i] : 0;
@@ -333,6 +365,21 @@ log_decay_work (const void *data, int item, int thread)
       log_decay_block (a, weight, c, r, LD_ROWS);
     else
       log_decay_block (a, weight, c, r, end - r);
+}
+
+void
+VARIANT (vig_log_decay_rows) (const VigLogDecay *a, float *scratch)
+{
+  for (int c = 0; c < a->c; c += LD_C)
+    log_decay_channels (a, c, 0, a->rows, scratch);
+}
+
+static void
+log_decay_work (const void *data, int item, int thread)
+{
+  const Job *job = data;
+  PIECE (job, item % job->pieces, first, end);
+  log_decay_channels (job->a, item / job->pieces * LD_C, first, end, job->cpu->scratch[thread]);
 }
 
 static void
@@ -346,50 +393,67 @@ log_decay (void *ctx, const VigLogDecay *a)
 
 /* ---- gate_mix ---- */
 
-enum { HEADS = 8 }; /* whose norms are taken together: their roots and divisions overlap */
+enum { PAIRS = 8 }; /* of a row and a head, whose norms are taken together: their roots and divisions overlap */
 
-/* Heads first .. end - 1 of a row. */
+/* Pairs first .. end - 1, counted row by row; at most PAIRS. */
 TEMPLATE
-gate_mix_heads (const VigGateMix *a, int r, int first, int end, VigAct act, VigType type)
+mix_pairs (const Mix *a, int first, int end, VigAct act, VigType gate_type, VigType type)
 {
   int dv = a->dv;
-  float rms_o[HEADS], rms_l[HEADS];
-  for (int j = first; j < end; j++) {
-    size_t head = ((size_t) r * a->heads + j) * dv;
+  float rms_o[PAIRS], rms_l[PAIRS];
+  for (int p = first; p < end; p++) {
+    int r = p / a->heads, j = p % a->heads;
+    const float *from = a->o + r * a->o_row + j * dv;
+    size_t head = (size_t) (r * a->row + j * dv);
     Vec o2 = v_set (0), l2 = v_set (0);
     for (int c = 0; c < dv; c += VW) {
-      Vec o = v_get_f (a->o + head + c, dv - c), l = v_get (a->l, head + c, type, dv - c);
+      Vec o = v_get_f (from + c, dv - c), l = v_get (a->l, head + c, type, dv - c);
       o2 = v_fma (o, o, o2);
       l2 = v_fma (l, l, l2);
     }
-    rms_o[j - first] = 1 / sqrtf (v_sum (o2) / (float) dv + a->eps);
-    rms_l[j - first] = 1 / sqrtf (v_sum (l2) / (float) dv + a->eps);
+    rms_o[p - first] = 1 / sqrtf (v_sum (o2) / (float) dv + a->eps);
+    rms_l[p - first] = 1 / sqrtf (v_sum (l2) / (float) dv + a->eps);
   }
-  for (int j = first; j < end; j++) {
-    size_t head = ((size_t) r * a->heads + j) * dv;
-    const float *gate = a->gate + r * a->gate_row + j * dv;
+  for (int p = first; p < end; p++) {
+    int r = p / a->heads, j = p % a->heads;
+    const float *from = a->o + r * a->o_row + j * dv;
+    size_t head = (size_t) (r * a->row + j * dv), gate = (size_t) (r * a->gate_row + j * dv);
     for (int c = 0; c < dv; c += VW) {
       int n = dv - c;
-      Vec g = v_sigmoid (v_get_f (gate + c, n));
-      Vec o = v_mul (v_mul (v_get_f (a->o + head + c, n), v_set (rms_o[j - first])), v_get_f (a->g_norm + c, n));
-      Vec l = v_mul (v_mul (v_get (a->l, head + c, type, n), v_set (rms_l[j - first])), v_get_f (a->l_norm + c, n));
+      Vec g = v_sigmoid (v_get (a->gate, gate + c, gate_type, n));
+      Vec o = v_mul (v_mul (v_get_f (from + c, n), v_set (rms_o[p - first])), v_get_f (a->g_norm + c, n));
+      Vec l = v_mul (v_mul (v_get (a->l, head + c, type, n), v_set (rms_l[p - first])), v_get_f (a->l_norm + c, n));
       v_put (a->m, head + c, type, n, v_act (v_fma (g, o, v_mul (v_sub (v_set (1), g), l)), act));
     }
   }
 }
 
 TEMPLATE
-gate_mix_rows (const VigGateMix *a, int first, int end, VigType type)
+mix_acts (const Mix *a, int first, int end, VigType gate_type, VigType type)
 {
-  for (int r = first; r < end; r++)
-    for (int j = 0; j < a->heads; j += HEADS) {
-      int to = j + HEADS < a->heads ? j + HEADS : a->heads;
-      switch (a->act) {
-        case VIG_ACT_SILU: gate_mix_heads (a, r, j, to, VIG_ACT_SILU, type); break;
-        case VIG_ACT_GELU: gate_mix_heads (a, r, j, to, VIG_ACT_GELU, type); break;
-        default: gate_mix_heads (a, r, j, to, VIG_ACT_NONE, type); break;
-      }
-    }
+  switch (a->act) {
+    case VIG_ACT_SILU: mix_pairs (a, first, end, VIG_ACT_SILU, gate_type, type); break;
+    case VIG_ACT_GELU: mix_pairs (a, first, end, VIG_ACT_GELU, gate_type, type); break;
+    default: mix_pairs (a, first, end, VIG_ACT_NONE, gate_type, type); break;
+  }
+}
+
+/* gate_type is F32 or type */
+TEMPLATE
+mix_types (const Mix *a, int first, int end, VigType type)
+{
+  if (a->gate_type == VIG_TYPE_F32)
+    mix_acts (a, first, end, VIG_TYPE_F32, type);
+  else
+    mix_acts (a, first, end, type, type);
+}
+
+void
+VARIANT (vig_mix_rows) (const Mix *a, int first, int end)
+{
+  int last = end * a->heads;
+  for (int p = first * a->heads; p < last; p += PAIRS)
+    FOR_TYPE (a->type, mix_types, a, p, p + PAIRS < last ? p + PAIRS : last);
 }
 
 static void
@@ -397,8 +461,12 @@ gate_mix_work (const void *data, int item, int thread)
 {
   const Job *job = data;
   const VigGateMix *a = job->a;
+  ptrdiff_t row = (ptrdiff_t) a->heads * a->dv;
+  Mix mix = { .heads = a->heads, .dv = a->dv, .gate = a->gate, .gate_row = a->gate_row, .o = a->o, .o_row = row,
+    .l = a->l, .m = a->m, .row = row, .type = a->type, .g_norm = a->g_norm, .l_norm = a->l_norm, .eps = a->eps,
+    .act = a->act };
   PIECE (job, item, first, end);
-  FOR_TYPE (a->type, gate_mix_rows, a, first, end);
+  VARIANT (vig_mix_rows) (&mix, first, end);
 }
 
 static void
@@ -410,15 +478,22 @@ gate_mix (void *ctx, const VigGateMix *a)
 /* ---- swiglu ---- */
 
 TEMPLATE
-swiglu_rows (const VigSwiglu *a, int first, int end, VigType type)
+swiglu_rows (const void *u, int width, void *y, int first, int end, VigType u_type, VigType type)
 {
   for (int r = first; r < end; r++) {
-    const float *gate = a->u + (size_t) r * 2 * a->width, *up = gate + a->width;
-    for (int c = 0; c < a->width; c += VW) {
-      int n = a->width - c;
-      v_put (a->y, (size_t) r * a->width + c, type, n, v_mul (v_silu (v_get_f (gate + c, n)), v_get_f (up + c, n)));
+    size_t gate = (size_t) r * 2 * width, up = gate + width;
+    for (int c = 0; c < width; c += VW) {
+      int n = width - c;
+      v_put (y, (size_t) r * width + c, type, n,
+          v_mul (v_silu (v_get (u, gate + c, u_type, n)), v_get (u, up + c, u_type, n)));
     }
   }
+}
+
+TEMPLATE
+swiglu_wide (const void *u, int width, void *y, int first, int end, VigType type)
+{
+  swiglu_rows (u, width, y, first, end, VIG_TYPE_F32, type);
 }
 
 static void
@@ -427,7 +502,7 @@ swiglu_work (const void *data, int item, int thread)
   const Job *job = data;
   const VigSwiglu *a = job->a;
   PIECE (job, item, first, end);
-  FOR_TYPE (a->type, swiglu_rows, a, first, end);
+  FOR_TYPE (a->type, swiglu_wide, a->u, a->width, a->y, first, end);
 }
 
 static void
@@ -513,11 +588,44 @@ widen (const void *from, VigType type, size_t n, float *to)
   FOR_TYPE (type, widen_all, from, n, to);
 }
 
+TEMPLATE
+narrow_all (const float *from, size_t n, void *to, VigType type)
+{
+  for (size_t i = 0; i < n; i += VW) {
+    int left = n - i < VW ? (int) (n - i) : VW;
+    v_put (to, i, type, left, v_get_f (from + i, left));
+  }
+}
+
+static void
+narrow (const float *from, size_t n, void *to, VigType type)
+{
+  FOR_TYPE (type, narrow_all, from, n, to);
+}
+
+TEMPLATE
+swiglu_same (const void *u, int width, void *y, int first, int end, VigType type)
+{
+  swiglu_rows (u, width, y, first, end, type, type);
+}
+
+static void
+swiglu_all (const void *u, VigType u_type, int rows, int width, void *y, VigType type)
+{
+  if (u_type == VIG_TYPE_F32)
+    FOR_TYPE (type, swiglu_wide, u, width, y, 0, rows);
+  else
+    FOR_TYPE (type, swiglu_same, u, width, y, 0, rows);
+}
+
 void
 VARIANT (vig_cpu_use) (VigKernels *k)
 {
   VigCpu *cpu = k->ctx;
   cpu->widen = widen;
+  cpu->narrow = narrow;
+  cpu->norm = norm_all;
+  cpu->swiglu = swiglu_all;
   k->im2col = im2col;
   k->rmsnorm = rmsnorm;
   k->layernorm = layernorm;
@@ -529,4 +637,6 @@ VARIANT (vig_cpu_use) (VigKernels *k)
   k->swiglu = swiglu;
   k->pool_mean = pool_mean;
   k->softmax = softmax;
+  k->norm_dwconv = norm_dwconv;
+  k->gla_mix = VARIANT (vig_gla_mix);
 }

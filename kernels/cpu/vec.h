@@ -344,4 +344,37 @@ v_act (Vec x, VigAct act)
   return act == VIG_ACT_SILU ? v_silu (x) : act == VIG_ACT_GELU ? v_gelu (x) : x;
 }
 
+/* Inner loops take element types and activations as constants: templates, and calls of f (…, type) with the type as one. */
+#define TEMPLATE static inline __attribute__ ((always_inline)) void
+
+#define FOR_TYPE(type, f, ...) \
+  do { \
+    if ((type) == VIG_TYPE_F32) \
+      f (__VA_ARGS__, VIG_TYPE_F32); \
+    else if ((type) == VIG_TYPE_BF16) \
+      f (__VA_ARGS__, VIG_TYPE_BF16); \
+    else \
+      f (__VA_ARGS__, VIG_TYPE_F16); \
+  } while (0)
+
+/* What ops.c does for gla.c. */
+
+/* The mix of gate_mix: of rows, as the other operators give and want them. */
+typedef struct {
+  int heads, dv;
+  const void *gate; ptrdiff_t gate_row; VigType gate_type; /* F32 or type */
+  const float *o; ptrdiff_t o_row;
+  const void *l; void *m; ptrdiff_t row;                   /* of type */
+  VigType type;
+  const float *g_norm, *l_norm;
+  float eps;
+  VigAct act;
+} Mix;
+
+void VARIANT (vig_mix_rows) (const Mix *a, int first, int end);
+
+/* All rows and channels on this thread; scratch: rank * LOG_DECAY_CHANNELS floats. */
+void VARIANT (vig_log_decay_rows) (const VigLogDecay *a, float *scratch);
+enum { LOG_DECAY_CHANNELS = 2 * VW };
+
 #endif

@@ -420,7 +420,7 @@ matmul_run (void *ctx, VigMatmul *m, const VigMatmulRun *a)
   int rows = a->batch * a->rows;
 
   if (const Plan *plan = get_plan (cuda, m, rows))
-    ok (cuda, multiply (cuda, m, m->weight, a->a, a->c, rows, a->accumulate, &plan->algorithm), "enqueueing", m->n,
+    ok (cuda, multiply (cuda, m, m->weight, a->a, (float *) a->c, rows, a->accumulate, &plan->algorithm), "enqueueing", m->n,
         m->k);
 }
 

@@ -61,3 +61,47 @@ vig_gla_bidir_c (void *ctx, const VigGlaBidir *a)
   free (S);
   free (o);
 }
+
+/* n columns of rows of type, as floats */
+static float *
+dense (const void *from, ptrdiff_t row, VigType type, int rows, int n)
+{
+  float *to = malloc (sizeof *to * rows * n);
+  for (int r = 0; to && r < rows; r++)
+    for (int c = 0; c < n; c++)
+      to[(size_t) r * n + c] = vig_get (from, (size_t) r * row + c, type);
+  return to;
+}
+
+void
+vig_gla_mix_c (void *ctx, const VigGlaMix *a)
+{
+  int rows = a->batch * a->tokens, hk = a->heads * a->dk, hv = a->heads * a->dv, width = 2 * hk + hv;
+  float *low = dense (a->low, a->row, a->type, rows, a->rank), *gate = dense (a->gate, a->row, a->type, rows, hv);
+  float *qkv = malloc (sizeof *qkv * rows * width), *gk = malloc (sizeof *gk * rows * 2 * hk);
+  float *o = malloc (sizeof *o * rows * hv);
+
+  if (!low || !gate || !qkv || !gk || !o)
+    vig_host_fail (ctx, "gla_mix: no memory");
+  else {
+    for (int r = 0; r < rows; r++)
+      for (int c = 0; c < width; c++) {
+        const void *from = c < hk ? a->q : c < 2 * hk ? a->k : a->v;
+        int column = c < hk ? c : c < 2 * hk ? c - hk : c - 2 * hk;
+        qkv[(size_t) r * width + c] = vig_get (from, (size_t) r * a->row + column, a->type);
+      }
+    vig_log_decay_c (ctx, &(VigLogDecay) { .rows = rows, .rank = a->rank, .c = 2 * hk, .low = low, .low_row = a->rank,
+        .weight = a->gk_weight, .bias = a->gk_bias, .gk = gk });
+    vig_gla_bidir_c (ctx, &(VigGlaBidir) { .batch = a->batch, .tokens = a->tokens, .heads = a->heads, .dk = a->dk,
+        .dv = a->dv, .q = qkv, .k = qkv + hk, .v = qkv + 2 * hk, .row = width, .gk_fw = gk, .gk_bw = gk + hk,
+        .gk_row = 2 * hk, .o = o, .scale = a->scale });
+    vig_gate_mix_c (ctx, &(VigGateMix) { .rows = rows, .heads = a->heads, .dv = a->dv, .gate = gate, .gate_row = hv,
+        .o = o, .l = a->l, .g_norm = a->g_norm, .l_norm = a->l_norm, .eps = a->eps, .act = a->act, .m = a->m,
+        .type = a->type });
+  }
+  free (low);
+  free (gate);
+  free (qkv);
+  free (gk);
+  free (o);
+}

@@ -41,9 +41,8 @@ void
 vig_matmul_run_c (void *ctx, VigMatmul *m, const VigMatmulRun *a)
 {
   for (size_t r = 0; r < (size_t) a->batch * a->rows; r++) {
-    float *c = a->c + r * m->n;
     for (int j = 0; j < m->n; j++)
-      m->sum[j] = a->accumulate ? (double) c[j] + m->bias[j] : m->bias[j];
+      m->sum[j] = m->bias[j] + (a->accumulate ? (double) vig_get (a->c, r * m->n + j, a->type) : 0);
     for (int i = 0; i < m->k; i++) {
       double x = vig_get (a->a, r * m->k + i, m->type);
       const float *w = m->weight + (size_t) i * m->n;
@@ -51,8 +50,32 @@ vig_matmul_run_c (void *ctx, VigMatmul *m, const VigMatmulRun *a)
         m->sum[j] += x * w[j];
     }
     for (int j = 0; j < m->n; j++)
-      c[j] = (float) m->sum[j];
+      vig_set (a->c, r * m->n + j, a->type, m->sum[j]);
   }
+}
+
+void
+vig_mlp_c (void *ctx, const VigMlp *a)
+{
+  VigType type = a->in->type;
+  int width = a->out->k, rows = a->batch * a->rows;
+  void *y = malloc (vig_type_size (type) * rows * a->c), *s = malloc (vig_type_size (type) * rows * width);
+  float *u = malloc (sizeof *u * rows * 2 * width);
+  VigNorm norm = { .rows = rows, .c = a->c, .x = a->x, .weight = a->norm_weight, .bias = a->norm_bias, .eps = a->eps,
+    .y = y, .type = type };
+
+  if (!y || !s || !u)
+    vig_host_fail (ctx, "mlp: no memory");
+  else {
+    (a->norm_bias ? vig_layernorm_c : vig_rmsnorm_c) (ctx, &norm);
+    vig_matmul_run_c (ctx, a->in, &(VigMatmulRun) { .batch = a->batch, .rows = a->rows, .a = y, .c = u });
+    vig_swiglu_c (ctx, &(VigSwiglu) { .rows = rows, .width = width, .u = u, .y = s, .type = type });
+    vig_matmul_run_c (ctx, a->out, &(VigMatmulRun) { .batch = a->batch, .rows = a->rows, .a = s, .c = a->x,
+        .accumulate = true });
+  }
+  free (y);
+  free (s);
+  free (u);
 }
 
 void

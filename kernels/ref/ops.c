@@ -2,6 +2,7 @@
 /* The operators that work on rows and pictures. Contracts and terms: kernels.h. */
 #include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "ref/ref.h"
 
@@ -103,6 +104,24 @@ vig_dwconv3x3_c (void *ctx, const VigDwconv *a)
             }
           vig_set (a->y, (((size_t) b * a->h + y) * a->w + x) * a->c + c, a->type, act (a->act, sum));
         }
+}
+
+void
+vig_norm_dwconv_c (void *ctx, const VigNormDwconv *a)
+{
+  int rows = a->batch * a->h * a->w;
+  float *normed = malloc (sizeof *normed * rows * a->c);
+  VigNorm norm = { .rows = rows, .c = a->c, .x = a->x, .weight = a->norm_weight, .bias = a->norm_bias, .eps = a->eps,
+    .y = normed };
+
+  if (!normed)
+    vig_host_fail (ctx, "norm_dwconv: no memory");
+  else {
+    (a->norm_bias ? vig_layernorm_c : vig_rmsnorm_c) (ctx, &norm);
+    vig_dwconv3x3_c (ctx, &(VigDwconv) { .batch = a->batch, .h = a->h, .w = a->w, .c = a->c, .x = normed,
+        .weight = a->weight, .act = a->act, .y = a->y, .type = a->type });
+  }
+  free (normed);
 }
 
 void

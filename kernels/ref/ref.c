@@ -71,6 +71,9 @@ static const VigKernels ref = {
   .swiglu = vig_swiglu_c,
   .pool_mean = vig_pool_mean_c,
   .softmax = vig_softmax_c,
+  .norm_dwconv = vig_norm_dwconv_c,
+  .gla_mix = vig_gla_mix_c,
+  .mlp = vig_mlp_c,
 };
 
 VigKernels *

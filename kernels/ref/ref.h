@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The reference's operators by name, so that another backend on the CPU can take any of them into its own table.
- * They are the contracts of kernels.h in scalar C, on one thread, with every sum in double; none depends on another.
+ * They are the contracts of kernels.h in scalar C, on one thread, with every sum in double;
+ * none depends on another, but for mlp, which takes vig_matmul_create_c()'s products.
  */
 #ifndef VIG_REF_H
 #define VIG_REF_H
@@ -41,5 +42,8 @@ void vig_gate_mix_c (void *ctx, const VigGateMix *a);
 void vig_swiglu_c (void *ctx, const VigSwiglu *a);
 void vig_pool_mean_c (void *ctx, const VigPoolMean *a);
 void vig_softmax_c (void *ctx, const VigSoftmax *a);
+void vig_norm_dwconv_c (void *ctx, const VigNormDwconv *a);
+void vig_gla_mix_c (void *ctx, const VigGlaMix *a);
+void vig_mlp_c (void *ctx, const VigMlp *a);
 
 #endif

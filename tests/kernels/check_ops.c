@@ -188,7 +188,7 @@ static const int dw_shapes[][CHECK_DIMS] = {
 
 /* ---- matmul: sums of k products of the given type, in fp32 in any order ---- */
 
-enum { MM_ROWS, MM_N, MM_K, MM_TYPE, MM_BIAS, MM_ACCUMULATE };
+enum { MM_ROWS, MM_N, MM_K, MM_TYPE, MM_BIAS, MM_ACCUMULATE, MM_OUT };
 
 static void
 mm_tensors (CheckCase *c)
@@ -199,7 +199,7 @@ mm_tensors (CheckCase *c)
   add (c, (CheckTensor) { .name = "bias", .size = d[MM_N], .range = 1, .shared = true, .host = true });
   add (c, (CheckTensor) { .name = "a", .type = d[MM_TYPE], .size = (size_t) d[MM_ROWS] * d[MM_K], .range = 2 });
   add (c, (CheckTensor) { .name = "c", .use = d[MM_ACCUMULATE] ? CHECK_INOUT : CHECK_OUT,
-      .size = (size_t) d[MM_ROWS] * d[MM_N], .range = 2 });
+      .type = d[MM_OUT], .size = (size_t) d[MM_ROWS] * d[MM_N], .range = 2 });
 }
 
 static void *
@@ -214,7 +214,7 @@ static void
 mm_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
 {
   k->matmul_run (k->ctx, state, &(VigMatmulRun) { .batch = batch, .rows = c->d[MM_ROWS], .a = p[2], .c = p[3],
-      .accumulate = c->d[MM_ACCUMULATE] });
+      .type = c->d[MM_OUT], .accumulate = c->d[MM_ACCUMULATE] });
 }
 
 static void
@@ -232,6 +232,7 @@ mm_draw (int *d, GRand *random)
   d[MM_TYPE] = any_type (random);
   d[MM_BIAS] = any (random, 0, 1);
   d[MM_ACCUMULATE] = any (random, 0, 1);
+  d[MM_OUT] = !d[MM_ACCUMULATE] && any (random, 0, 1) ? d[MM_TYPE] : VIG_TYPE_F32;
 }
 
 static double
@@ -252,6 +253,8 @@ static const int mm_shapes[][CHECK_DIMS] = {
   { 197, 768, 100, VIG_TYPE_F32, 1, 1 }, { 197, 100, 77, VIG_TYPE_BF16, 1, 1 }, { 3136, 48, 96, VIG_TYPE_F32 },
   { 17, 2752, 1024, VIG_TYPE_BF16, 0, 1 }, { 1, 7, 33, VIG_TYPE_F16 }, { 17, 16, 384, VIG_TYPE_F16 },
   { 197, 100, 77, VIG_TYPE_F16, 1, 1 },
+  { 196, 592, 192, VIG_TYPE_BF16, 1, 0, VIG_TYPE_BF16 }, { 196, 592, 192, VIG_TYPE_F16, 1, 0, VIG_TYPE_F16 },
+  { 1, 7, 33, VIG_TYPE_BF16, 0, 0, VIG_TYPE_BF16 }, { 17, 16, 384, VIG_TYPE_F16, 0, 0, VIG_TYPE_F16 },
 };
 
 /* ---- log_decay: rank products, log1p (exp): near 0 the result is exp (-z) / 16, and must be right relatively ---- */
@@ -479,6 +482,209 @@ static const int sg_shapes[][CHECK_DIMS] = {
   { 196, 512, VIG_TYPE_F16 },
 };
 
+/* ---- norm_dwconv ---- */
+
+enum { ND_H, ND_W, ND_C, ND_ACT, ND_TYPE, ND_LAYER };
+
+static void
+nd_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  size_t n = (size_t) d[ND_H] * d[ND_W] * d[ND_C];
+  add (c, (CheckTensor) { .name = "x", .size = n, .range = 3, .offset = 0.5f, .outliers = true });
+  add (c, (CheckTensor) { .name = "norm_weight", .size = d[ND_C], .range = 1, .offset = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "norm_bias", .size = d[ND_C], .range = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "weight", .size = 9 * (size_t) d[ND_C], .range = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "y", .use = CHECK_OUT, .type = d[ND_TYPE], .size = n });
+}
+
+static void
+nd_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  k->norm_dwconv (k->ctx, &(VigNormDwconv) { .batch = batch, .h = d[ND_H], .w = d[ND_W], .c = d[ND_C], .x = p[0],
+      .norm_weight = p[1], .norm_bias = d[ND_LAYER] ? p[2] : NULL, .eps = 1e-6f, .weight = p[3], .act = d[ND_ACT],
+      .y = p[4], .type = d[ND_TYPE] });
+}
+
+static void
+nd_draw (int *d, GRand *random)
+{
+  d[ND_H] = any (random, 1, 20);
+  d[ND_W] = any (random, 1, 20);
+  d[ND_C] = any (random, 1, 100);
+  d[ND_ACT] = any (random, VIG_ACT_NONE, VIG_ACT_GELU);
+  d[ND_TYPE] = any_type (random);
+  d[ND_LAYER] = any (random, 0, 1);
+}
+
+static const int nd_shapes[][CHECK_DIMS] = {
+  { 14, 14, 192, VIG_ACT_SILU, VIG_TYPE_F32 }, { 14, 14, 192, VIG_ACT_SILU, VIG_TYPE_BF16 },
+  { 56, 56, 96, VIG_ACT_NONE, VIG_TYPE_F32, 1 }, { 1, 1, 17, VIG_ACT_SILU, VIG_TYPE_F32 },
+  { 1, 9, 33, VIG_ACT_NONE, VIG_TYPE_F16 }, { 9, 1, 16, VIG_ACT_SILU, VIG_TYPE_BF16, 1 },
+};
+
+/* ---- gla_mix ---- */
+
+enum { MIX_L, MIX_H, MIX_DK, MIX_DV, MIX_GAP, MIX_ACT, MIX_TYPE };
+
+enum { MIX_RANK = 16 };
+
+static void
+mix_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  int hk = d[MIX_H] * d[MIX_DK], hv = d[MIX_H] * d[MIX_DV], used = 2 * hk + 2 * hv + MIX_RANK, row = used + d[MIX_GAP];
+  size_t n = (size_t) d[MIX_L] * hv;
+  add (c, (CheckTensor) { .name = "joint", .type = d[MIX_TYPE], .size = (size_t) d[MIX_L] * row, .range = 2, .row = row,
+      .used = used });
+  add (c, (CheckTensor) { .name = "gk_weight", .size = 2 * (size_t) hk * MIX_RANK, .range = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "gk_bias", .size = 2 * (size_t) hk, .range = 6, .shared = true });
+  add (c, (CheckTensor) { .name = "l", .type = d[MIX_TYPE], .size = n, .range = 2 });
+  add (c, (CheckTensor) { .name = "g_norm", .size = d[MIX_DV], .range = 1, .offset = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "l_norm", .size = d[MIX_DV], .range = 1, .offset = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "m", .use = CHECK_OUT, .type = d[MIX_TYPE], .size = n });
+}
+
+static void
+mix_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  size_t element = d[MIX_TYPE] == VIG_TYPE_F32 ? 4 : 2;
+  int hk = d[MIX_H] * d[MIX_DK], hv = d[MIX_H] * d[MIX_DV];
+  const char *joint = p[0];
+  k->gla_mix (k->ctx, &(VigGlaMix) { .batch = batch, .tokens = d[MIX_L], .heads = d[MIX_H], .dk = d[MIX_DK],
+      .dv = d[MIX_DV], .rank = MIX_RANK, .q = joint, .k = joint + hk * element, .v = joint + 2 * hk * element,
+      .gate = joint + (2 * hk + hv) * element, .low = joint + (2 * hk + 2 * hv) * element,
+      .row = 2 * hk + 2 * hv + MIX_RANK + d[MIX_GAP], .gk_weight = p[1], .gk_bias = p[2],
+      .scale = 0.25f / sqrtf ((float) d[MIX_DK]), .l = p[3], .g_norm = p[4], .l_norm = p[5], .eps = 1e-6f,
+      .act = d[MIX_ACT], .m = p[6], .type = d[MIX_TYPE] });
+}
+
+static void
+mix_shape (int *d, GRand *random, VigType type)
+{
+  static const int dims[] = { 16, 32, 64, 1, 7, 24, 48 };
+  d[MIX_L] = any (random, 1, 70);
+  d[MIX_H] = any (random, 1, 5);
+  d[MIX_DK] = dims[any (random, 0, G_N_ELEMENTS (dims) - 1)];
+  d[MIX_DV] = dims[any (random, 0, G_N_ELEMENTS (dims) - 1)];
+  d[MIX_GAP] = any (random, 0, 20);
+  d[MIX_ACT] = any (random, VIG_ACT_NONE, VIG_ACT_GELU);
+  d[MIX_TYPE] = type;
+}
+
+static void
+mix_draw (int *d, GRand *random)
+{
+  mix_shape (d, random, VIG_TYPE_F32);
+}
+
+static void
+mix_16_draw (int *d, GRand *random)
+{
+  mix_shape (d, random, any (random, VIG_TYPE_BF16, VIG_TYPE_F16));
+  d[MIX_DV] = MAX (d[MIX_DV], 7); /* the norm of one channel is its sign, whatever its error */
+}
+
+static const int mix_shapes[][CHECK_DIMS] = {
+  { 196, 3, 32, 64, 0, VIG_ACT_SILU, VIG_TYPE_F32 }, { 784, 6, 16, 32, 0, VIG_ACT_NONE, VIG_TYPE_F32 },
+  { 1, 3, 32, 64, 3, VIG_ACT_SILU, VIG_TYPE_F32 }, { 197, 2, 31, 67, 3, VIG_ACT_NONE, VIG_TYPE_F32 },
+};
+
+static const int mix_16_shapes[][CHECK_DIMS] = {
+  { 196, 3, 32, 64, 0, VIG_ACT_SILU, VIG_TYPE_BF16 }, { 784, 6, 16, 32, 0, VIG_ACT_NONE, VIG_TYPE_BF16 },
+  { 196, 3, 32, 64, 0, VIG_ACT_SILU, VIG_TYPE_F16 }, { 1, 3, 32, 64, 0, VIG_ACT_SILU, VIG_TYPE_BF16 },
+  { 197, 2, 31, 67, 3, VIG_ACT_NONE, VIG_TYPE_BF16 },
+};
+
+/* ---- mlp ---- */
+
+enum { MLP_ROWS, MLP_C, MLP_WIDTH, MLP_TYPE, MLP_LAYER };
+
+static void
+mlp_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  size_t weights = (size_t) d[MLP_C] * d[MLP_WIDTH];
+  add (c, (CheckTensor) { .name = "x", .use = CHECK_INOUT, .size = (size_t) d[MLP_ROWS] * d[MLP_C], .range = 3 });
+  add (c, (CheckTensor) { .name = "norm_weight", .size = d[MLP_C], .range = 1, .offset = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "norm_bias", .size = d[MLP_C], .range = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "in", .size = 2 * weights, .range = 0.2f, .shared = true, .host = true });
+  add (c, (CheckTensor) { .name = "out", .size = weights, .range = 0.2f, .shared = true, .host = true });
+}
+
+typedef struct {
+  VigMatmul *in, *out;
+} MlpProducts;
+
+static void *
+mlp_open (VigKernels *k, const CheckCase *c, void *const p[])
+{
+  const int *d = c->d;
+  MlpProducts *m = g_new (MlpProducts, 1);
+  m->in = k->matmul_create (k->ctx, &(VigMatmulDesc) { .n = 2 * d[MLP_WIDTH], .k = d[MLP_C], .type = d[MLP_TYPE],
+      .weight = p[3] });
+  m->out = k->matmul_create (k->ctx, &(VigMatmulDesc) { .n = d[MLP_C], .k = d[MLP_WIDTH], .type = d[MLP_TYPE],
+      .weight = p[4] });
+  return m;
+}
+
+static void
+mlp_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  const MlpProducts *m = state;
+  k->mlp (k->ctx, &(VigMlp) { .batch = batch, .rows = d[MLP_ROWS], .c = d[MLP_C], .x = p[0], .norm_weight = p[1],
+      .norm_bias = d[MLP_LAYER] ? p[2] : NULL, .eps = 1e-6f, .in = m->in, .out = m->out });
+}
+
+static void
+mlp_close (VigKernels *k, void *state)
+{
+  MlpProducts *m = state;
+  k->matmul_destroy (k->ctx, m->in);
+  k->matmul_destroy (k->ctx, m->out);
+  g_free (m);
+}
+
+static void
+mlp_shape (int *d, GRand *random, VigType type)
+{
+  d[MLP_ROWS] = any (random, 1, 260);
+  d[MLP_C] = any (random, 1, 100);
+  d[MLP_WIDTH] = any (random, 1, 200);
+  d[MLP_TYPE] = type;
+  d[MLP_LAYER] = any (random, 0, 1);
+}
+
+static void
+mlp_draw (int *d, GRand *random)
+{
+  mlp_shape (d, random, VIG_TYPE_F32);
+}
+
+static void
+mlp_16_draw (int *d, GRand *random)
+{
+  mlp_shape (d, random, any (random, VIG_TYPE_BF16, VIG_TYPE_F16));
+}
+
+static double
+mlp_work (const CheckCase *c)
+{
+  return 6.0 * c->d[MLP_ROWS] * c->d[MLP_C] * c->d[MLP_WIDTH];
+}
+
+static const int mlp_shapes[][CHECK_DIMS] = {
+  { 196, 192, 512, VIG_TYPE_F32 }, { 49, 96, 264, VIG_TYPE_F32, 1 }, { 1, 16, 48, VIG_TYPE_F32 },
+};
+
+static const int mlp_16_shapes[][CHECK_DIMS] = {
+  { 196, 192, 512, VIG_TYPE_BF16 }, { 49, 96, 264, VIG_TYPE_BF16, 1 }, { 196, 192, 512, VIG_TYPE_F16 },
+  { 1, 16, 48, VIG_TYPE_BF16 },
+};
+
 /* ---- pool_mean: a sum of L values ---- */
 
 static void
@@ -530,7 +736,7 @@ const CheckOp check_ops[] = {
   { ROW (add_pos, pos, "tokens c"), .draw = rows_draw, SHAPES (pos_shapes, 1), .tolerance = 0 },
   { ROW (dwconv3x3, dw, "h w c act type"), .draw = dw_draw, SHAPES (dw_shapes, 3),
     .rms_tolerance = 1e-6, .tolerance = 2e-6 },
-  { ROW (matmul_run, mm, "rows n k type bias accumulate"), .draw = mm_draw, SHAPES (mm_shapes, 16),
+  { ROW (matmul_run, mm, "rows n k type bias accumulate out"), .draw = mm_draw, SHAPES (mm_shapes, 16),
     .open = mm_open, .close = mm_close, .work = mm_work, .unit = 1e9, .unit_name = "GFLOP/s",
     .rms_tolerance = 2e-5, .tolerance = 2e-6 },
   { ROW (log_decay, ld, "rows rank c gap"), .draw = ld_draw, SHAPES (ld_shapes, 2),
@@ -546,6 +752,19 @@ const CheckOp check_ops[] = {
     .rms_tolerance = 1e-6, .tolerance = 2e-6 },
   { ROW (swiglu, sg, "rows width type"), .draw = sg_draw, SHAPES (sg_shapes, 2),
     .rms_tolerance = 1e-7, .tolerance = 2e-6 },
+  { ROW (norm_dwconv, nd, "h w c act type layer"), .draw = nd_draw, SHAPES (nd_shapes, 2),
+    .rms_tolerance = 4e-6, .tolerance = 2e-6 },
+  { ROW (gla_mix, mix, "tokens heads dk dv gap act type"), .draw = mix_draw, SHAPES (mix_shapes, 1),
+    .rms_tolerance = 2e-5, .tolerance = 2e-5 },
+  { .name = "gla_mix_16", .slot = offsetof (VigKernels, gla_mix), .dims = "tokens heads dk dv gap act type",
+    .tensors = mix_tensors, .call = mix_call, .draw = mix_16_draw, SHAPES (mix_16_shapes, 2),
+    .rms_tolerance = 2e-2, .tolerance = 1e-2 }, /* as gla_bidir_bf16 */
+  { ROW (mlp, mlp, "rows c width type layer"), .draw = mlp_draw, SHAPES (mlp_shapes, 1), .open = mlp_open,
+    .close = mlp_close, .work = mlp_work, .unit = 1e9, .unit_name = "GFLOP/s", .rms_tolerance = 2e-5, .tolerance = 2e-6 },
+  { .name = "mlp_16", .slot = offsetof (VigKernels, mlp), .dims = "rows c width type layer", .tensors = mlp_tensors,
+    .call = mlp_call, .draw = mlp_16_draw, SHAPES (mlp_16_shapes, 1), .open = mlp_open, .close = mlp_close,
+    .work = mlp_work, .unit = 1e9, .unit_name = "GFLOP/s",
+    .rms_tolerance = 2e-2, .tolerance = 1e-3 }, /* u may be rounded: 2^-9 of each, and of what follows from it */
   { ROW (pool_mean, pool, "tokens c"), .draw = rows_draw, SHAPES (pool_shapes, 1),
     .rms_tolerance = 2e-6, .tolerance = 0 },
   { ROW (softmax, softmax, "c"), .draw = rows_draw, SHAPES (softmax_shapes, 1),

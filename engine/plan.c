@@ -23,8 +23,6 @@ vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h, guint
   gsize widest = 1;
 
   vig_config_grids (&model->config, h, w, &stem, grids);
-  const char *hack = g_getenv ("VIG_CHUNK");
-  if (hack) return (guint) atoi (hack);
   for (guint s = 0; s < model->config.n_stages; s++)
     widest = MAX (widest, tokens (grids[s]) * 2 * vig_config_mlp_width (&model->config, s));
   if (kernels->chunk)

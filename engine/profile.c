@@ -60,6 +60,8 @@ OPERATOR (gate_mix, VigGateMix)
 OPERATOR (swiglu, VigSwiglu)
 OPERATOR (pool_mean, VigPoolMean)
 OPERATOR (softmax, VigSoftmax)
+OPERATOR (norm_dwconv, VigNormDwconv)
+OPERATOR (gla_mix, VigGlaMix)
 
 static void
 profile_close (VigKernels *self)
@@ -158,6 +160,18 @@ matmul_run (void *ctx, VigMatmul *m, const VigMatmulRun *a)
 }
 
 static void
+mlp (void *ctx, const VigMlp *a)
+{
+  Profile *p = ctx;
+  double start = now ();
+  VigMlp inner = *a;
+  inner.in = a->in->inner;
+  inner.out = a->out->inner;
+  p->inner->mlp (p->inner->ctx, &inner);
+  note (p, "mlp", start);
+}
+
+static void
 matmul_destroy (void *ctx, VigMatmul *m)
 {
   Profile *p = ctx;
@@ -196,6 +210,7 @@ vig_profile_open (VigKernels *inner)
     .matmul_destroy = matmul_destroy, .matmul_bytes = matmul_bytes, .im2col = im2col, .rmsnorm = rmsnorm,
     .layernorm = layernorm, .add_pos = add_pos, .dwconv3x3 = dwconv3x3, .log_decay = log_decay,
     .gla_bidir = gla_bidir, .gate_mix = gate_mix, .swiglu = swiglu, .pool_mean = pool_mean, .softmax = softmax,
+    .norm_dwconv = norm_dwconv, .gla_mix = gla_mix, .mlp = inner->mlp ? mlp : NULL,
   };
   return &p->table;
 }

@@ -134,7 +134,7 @@ typedef struct {
   int batch, rows;  /* rows of one item */
   const void *a;    /* [B * rows, k] of the desc's type */
   void *c;          /* [B * rows, n] of type */
-  VigType type;     /* F32 or the desc's */
+  VigType type;     /* F32 or the desc's, to which then the bias may be rounded as well */
   bool accumulate;  /* c += instead of c =; type F32 */
 } VigMatmulRun;
 
@@ -208,6 +208,8 @@ typedef struct {
   const float *norm_bias;   /* [C]: a layernorm; NULL: an rmsnorm */
   float eps;
   VigMatmul *in, *out;      /* [2 I, C] and [C, I], of one type, without bias */
+  void *spare;              /* spare_size bytes that it may use meanwhile, or NULL */
+  size_t spare_size;
 } VigMlp;
 
 /* y = silu(u[:, :width]) * u[:, width:] */

@@ -70,6 +70,12 @@ bool vig_cuda_wait (VigCuda *cuda);
 /* The first failure since it was last asked for, or NULL; valid until the next one is told. */
 const char *vig_cuda_tell (VigCuda *cuda);
 
+/* Operators, for those that are several in one. */
+void vig_cuda_norm (VigCuda *cuda, const VigNorm *a); /* a layernorm if there is a bias */
+void vig_cuda_log_decay (VigCuda *cuda, const VigLogDecay *a);
+void vig_cuda_gate_mix (VigCuda *cuda, const VigGateMix *a); /* in place if type is f32 and m == o */
+void vig_cuda_swiglu (VigCuda *cuda, const void *u, VigType u_type, int rows, int width, void *y, VigType type);
+
 /* Each file puts its operators into the table. */
 void vig_cuda_use_ops (VigKernels *k);
 void vig_cuda_use_gla (VigKernels *k);

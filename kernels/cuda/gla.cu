@@ -767,14 +767,11 @@ token_by_token (VigCuda *cuda, const VigGlaBidir *a)
 
 template <int DK, int DV>
 static void
-chunked_launch (VigCuda *cuda, const VigGlaBidir *a)
+chunked_launch (VigCuda *cuda, const VigGlaBidir *a, float *memory)
 {
   using G = Chunk<DK, DV>;
   const int chunks = (a->tokens + CHUNK - 1) / CHUNK;
   const size_t rows = (size_t) a->batch * a->heads * 2 * chunks * DK;
-  float *memory = (float *) vig_cuda_scratch (cuda, sizeof (float) * rows * (DV + 1));
-  if (!memory)
-    return;
 
   bool aligned = a->row % 4 == 0 && ((uintptr_t) a->q | (uintptr_t) a->k | (uintptr_t) a->v) % 16 == 0;
   Between between = { memory, memory + rows * DV, chunks, aligned };
@@ -788,21 +785,123 @@ chunked_launch (VigCuda *cuda, const VigGlaBidir *a)
       sizeof (float) * (v + 3 * k + decays), cuda->stream, *a, between), "launching gla_bidir, outputs of chunks");
 }
 
+/* How many numbers of memory that takes. */
+static size_t
+chunked_numbers (int batch, int tokens, int heads, int dk, int dv)
+{
+  return (size_t) batch * heads * 2 * ((tokens + CHUNK - 1) / CHUNK) * dk * (dv + 1);
+}
+
+static bool
+in_chunks (const VigCuda *cuda, int tokens, int dk, int dv)
+{
+  return tokens >= LONG && cuda->sm >= 80 && ((dk == 32 && dv == 64) || (dk == 16 && dv == 32));
+}
+
+/* The same for bidir(). */
+static size_t
+between_numbers (const VigCuda *cuda, int batch, int tokens, int heads, int dk, int dv)
+{
+  return in_chunks (cuda, tokens, dk, dv) ? chunked_numbers (batch, tokens, heads, dk, dv) : 0;
+}
+
+static void
+bidir (VigCuda *cuda, const VigGlaBidir *a, float *memory)
+{
+  if (!in_chunks (cuda, a->tokens, a->dk, a->dv) || (uintptr_t) a->o % 8 != 0)
+    token_by_token (cuda, a);
+  else if (a->dk == 32)
+    chunked_launch<32, 64> (cuda, a, memory);
+  else
+    chunked_launch<16, 32> (cuda, a, memory);
+}
+
 static void
 gla_bidir_cuda (void *ctx, const VigGlaBidir *a)
 {
   VigCuda *cuda = (VigCuda *) ctx;
-  bool chunks = a->tokens >= LONG && cuda->sm >= 80 && (uintptr_t) a->o % 8 == 0;
-  if (chunks && a->dk == 32 && a->dv == 64)
-    chunked_launch<32, 64> (cuda, a);
-  else if (chunks && a->dk == 16 && a->dv == 32)
-    chunked_launch<16, 32> (cuda, a);
-  else
-    token_by_token (cuda, a);
+  size_t numbers = between_numbers (cuda, a->batch, a->tokens, a->heads, a->dk, a->dv);
+  float *memory = numbers ? (float *) vig_cuda_scratch (cuda, sizeof (float) * numbers) : NULL;
+  if (!numbers || memory)
+    bidir (cuda, a, memory);
+}
+
+/* ---- gla_mix --------------------------------------------------------------------------------------------------- */
+
+/* q k v gate low as floats, next to each other: to [rows, 2 HK + 2 HV + rank]. A thread does one number. */
+template <typename T>
+static __global__ void
+__launch_bounds__ (256)
+widen (VigGlaMix a, float *to)
+{
+  const int hk = a.heads * a.dk, hv = a.heads * a.dv, width = 2 * hk + 2 * hv + a.rank;
+  const size_t i = (size_t) blockIdx.x * 256 + threadIdx.x, row = i / width;
+  int c = (int) (i % width);
+  const void *from = a.q;
+  if (row >= (size_t) a.batch * a.tokens)
+    return;
+  if (c >= 2 * hk + 2 * hv)
+    c -= 2 * hk + 2 * hv, from = a.low;
+  else if (c >= 2 * hk + hv)
+    c -= 2 * hk + hv, from = a.gate;
+  else if (c >= 2 * hk)
+    c -= 2 * hk, from = a.v;
+  else if (c >= hk)
+    c -= hk, from = a.k;
+  to[i] = vig_to_float (static_cast<const T *> (from)[(ptrdiff_t) row * a.row + c]);
+}
+
+/* Of the operators that it consists of; in f32 m holds o meanwhile. */
+static void
+mix_in_parts (VigCuda *cuda, const VigGlaMix *a)
+{
+  const bool f32 = a->type == VIG_TYPE_F32;
+  const int rows = a->batch * a->tokens, hk = a->heads * a->dk, hv = a->heads * a->dv;
+  const size_t width = 2 * hk + 2 * hv + a->rank;
+  const size_t between = (between_numbers (cuda, a->batch, a->tokens, a->heads, a->dk, a->dv) + 3) / 4 * 4;
+  const size_t decays = ((size_t) rows * 2 * hk + 3) / 4 * 4, outputs = f32 ? 0 : ((size_t) rows * hv + 3) / 4 * 4;
+  const size_t wide = f32 ? 0 : rows * width;
+  float *memory = (float *) vig_cuda_scratch (cuda, sizeof (float) * (between + decays + outputs + wide));
+  float *gk = memory + between, *o = f32 ? (float *) a->m : gk + decays, *joint = gk + decays + outputs;
+  const float *q = (const float *) a->q, *k = (const float *) a->k, *v = (const float *) a->v;
+  const float *gate = (const float *) a->gate, *low = (const float *) a->low;
+  ptrdiff_t row = a->row;
+
+  if (!memory)
+    return;
+  if (!f32) {
+    auto kernel = a->type == VIG_TYPE_BF16 ? widen<vig_bf16> : widen<vig_half>;
+    vig_cuda_ok (cuda, VIG_LAUNCH (kernel, (unsigned) ((wide + 255) / 256), 256, 0, cuda->stream, *a, joint),
+        "launching gla_mix, widening");
+    q = joint, k = q + hk, v = k + hk, gate = v + hv, low = gate + hv;
+    row = (ptrdiff_t) width;
+  }
+  VigLogDecay decay = {};
+  decay.rows = rows, decay.rank = a->rank, decay.c = 2 * hk, decay.low = low, decay.low_row = row;
+  decay.weight = a->gk_weight, decay.bias = a->gk_bias, decay.gk = gk;
+  vig_cuda_log_decay (cuda, &decay);
+
+  VigGlaBidir gla = {};
+  gla.batch = a->batch, gla.tokens = a->tokens, gla.heads = a->heads, gla.dk = a->dk, gla.dv = a->dv;
+  gla.q = q, gla.k = k, gla.v = v, gla.row = row;
+  gla.gk_fw = gk, gla.gk_bw = gk + hk, gla.gk_row = 2 * hk, gla.o = o, gla.scale = a->scale;
+  bidir (cuda, &gla, memory);
+
+  VigGateMix mix = {};
+  mix.rows = rows, mix.heads = a->heads, mix.dv = a->dv, mix.gate = gate, mix.gate_row = row, mix.o = o, mix.l = a->l;
+  mix.g_norm = a->g_norm, mix.l_norm = a->l_norm, mix.eps = a->eps, mix.act = a->act, mix.m = a->m, mix.type = a->type;
+  vig_cuda_gate_mix (cuda, &mix);
+}
+
+static void
+gla_mix_cuda (void *ctx, const VigGlaMix *a)
+{
+  mix_in_parts ((VigCuda *) ctx, a);
 }
 
 void
 vig_cuda_use_gla (VigKernels *k)
 {
   k->gla_bidir = gla_bidir_cuda;
+  k->gla_mix = gla_mix_cuda;
 }

@@ -4,14 +4,16 @@
  *
  * cuBLASLt counts columns first: c [rows, n] = a [rows, k] * weight [n, k]^T is, read column by column,
  * C [n, rows] = W^T [n, k] * A [k, rows], with W [k, n] of leading dimension k. The bias, one number for each row of C, and
- * c += (beta = 1) are done in the product's epilogue. fp32 is CUBLAS_COMPUTE_32F, which is never TF32; bf16 and
- * fp16 go in, fp32 sums come out.
+ * c += (beta = 1) are done in the product's epilogue. fp32 is CUBLAS_COMPUTE_32F, which is never TF32; sums are fp32, and
+ * come out as they are or rounded to the type of what goes in. The bias has the type of the result: that is all there is.
  *
  * The same item has to give the same bits in any batch, but the library likes another algorithm for another number of
  * rows, and algorithms sum over k in different orders. So: none that splits k is taken. The first that the library
  * proposes for MANY rows is the shape's own. For each other number of rows (powers of two up to MANY) the proposals are
  * tried, once, on random numbers, and the first one with the same bits as the shape's own is kept; if there is none,
- * the shape's own does it. All matrices of a shape share these plans.
+ * the shape's own does it. All matrices of a shape and type of result share these plans. A quarter of the sums
+ * are made to be 0 but for their rounding: what is left differs from order to order in its first digits, which a result
+ * of 16 bits has too.
  *
  * libcublasLt, half a gigabyte, is opened at run time: only then does a program without a GPU not need it.
  */
@@ -22,6 +24,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <algorithm>
 
 #include "numbers.h"
 
@@ -60,7 +64,7 @@ struct Library {
 struct Plan {
   Plan *next;
   int n, k, rows;
-  VigType type;
+  VigType type, out;
   bool bias;
   cublasLtMatmulAlgo_t algorithm;
 };
@@ -72,14 +76,21 @@ struct VigCudaLt {
   Plan *plans;
 };
 
+/* A product whose result is of one of the types. */
+struct Result {
+  VigType type;
+  void *bias;                          /* [n] of type, or NULL */
+  cublasLtMatmulDesc_t desc;
+  cublasLtMatrixLayout_t c;
+};
+
 struct VigMatmul {
   int n, k;
   VigType type;
   void *weight;                        /* [n, k] of type */
-  float *bias;                         /* [n], or NULL */
+  Result result[2];                    /* f32, and of type if that is another */
   size_t bytes;
-  cublasLtMatmulDesc_t desc;
-  cublasLtMatrixLayout_t w, a, c;      /* a and c: of the last run's number of rows */
+  cublasLtMatrixLayout_t w, a;         /* a, and c of the results: of the last run's number of rows */
   int rows;
 };
 
@@ -153,8 +164,10 @@ set_rows (VigCuda *cuda, VigMatmul *m, int rows)
 
   if (m->rows == rows)
     return CUBLAS_STATUS_SUCCESS;
-  m->rows = 0; /* until both are */
-  for (cublasLtMatrixLayout_t layout : { m->a, m->c }) {
+  m->rows = 0; /* until all are */
+  for (cublasLtMatrixLayout_t layout : { m->a, m->result[0].c, m->result[1].c }) {
+    if (!layout)
+      continue;
     cublasStatus_t status = cuda->lt->call.cublasLtMatrixLayoutSetAttribute (layout, CUBLASLT_MATRIX_LAYOUT_COLS,
         &columns, sizeof columns);
     if (status != CUBLAS_STATUS_SUCCESS)
@@ -172,10 +185,16 @@ vig_cuda_matmul_reserve (VigCuda *cuda, VigCudaMemory *memory)
   return memory->workspace != NULL;
 }
 
+static const Result *
+result_of (const VigMatmul *m, VigType out)
+{
+  return &m->result[out != VIG_TYPE_F32];
+}
+
 /* c = a * weight^T + bias, or c += that */
 static cublasStatus_t
-multiply (VigCuda *cuda, VigMatmul *m, const void *weight, const void *a, float *c, int rows, bool accumulate,
-    const cublasLtMatmulAlgo_t *algorithm)
+multiply (VigCuda *cuda, VigMatmul *m, const Result *r, const void *weight, const void *a, void *c, int rows,
+    bool accumulate, const cublasLtMatmulAlgo_t *algorithm)
 {
   const float one = 1, beta = accumulate ? 1 : 0;
   cublasStatus_t status = set_rows (cuda, m, rows);
@@ -184,7 +203,7 @@ multiply (VigCuda *cuda, VigMatmul *m, const void *weight, const void *a, float 
     status = CUBLAS_STATUS_ALLOC_FAILED;
   if (status != CUBLAS_STATUS_SUCCESS)
     return status;
-  return cuda->lt->call.cublasLtMatmul (cuda->lt->handle, m->desc, &one, weight, m->w, a, m->a, &beta, c, m->c, c, m->c,
+  return cuda->lt->call.cublasLtMatmul (cuda->lt->handle, r->desc, &one, weight, m->w, a, m->a, &beta, c, r->c, c, r->c,
       algorithm, cuda->memory->workspace, WORKSPACE, cuda->stream);
 }
 
@@ -192,14 +211,14 @@ multiply (VigCuda *cuda, VigMatmul *m, const void *weight, const void *a, float 
 
 /* The library's proposals for so many rows, best first, less those that split k. */
 static int
-propose (VigCuda *cuda, VigMatmul *m, int rows, cublasLtMatmulAlgo_t *proposals)
+propose (VigCuda *cuda, VigMatmul *m, const Result *r, int rows, cublasLtMatmulAlgo_t *proposals)
 {
   const Library *call = &cuda->lt->call;
   cublasLtMatmulHeuristicResult_t results[PROPOSALS];
   int found = 0, n = 0;
 
   if (set_rows (cuda, m, rows) != CUBLAS_STATUS_SUCCESS
-      || call->cublasLtMatmulAlgoGetHeuristic (cuda->lt->handle, m->desc, m->w, m->a, m->c, m->c, cuda->lt->preference,
+      || call->cublasLtMatmulAlgoGetHeuristic (cuda->lt->handle, r->desc, m->w, m->a, r->c, r->c, cuda->lt->preference,
           PROPOSALS, results, &found) != CUBLAS_STATUS_SUCCESS)
     return 0;
   for (int i = 0; i < found; i++) {
@@ -214,129 +233,159 @@ propose (VigCuda *cuda, VigMatmul *m, int rows, cublasLtMatmulAlgo_t *proposals)
   return n;
 }
 
-/* Random numbers of a type in device memory, between -1 and 1; NULL: the error is noted. */
+/* Random numbers [rows, k] of a type in device memory, between -1 and 1; of every nth row the second half is the first
+ * once more, times sign, and a last odd number 0. So products with such rows of two matrices, one of each sign, are 0
+ * but for rounding. NULL: the error is noted. */
 static void *
-random_matrix (VigCuda *cuda, size_t n, VigType type)
+random_matrix (VigCuda *cuda, int rows, int k, VigType type, int nth, int sign)
 {
-  void *host = malloc (n * vig_type_size (type)), *memory = host ? vig_cuda_alloc (cuda, n * vig_type_size (type)) : NULL;
+  size_t size = (size_t) rows * k * vig_type_size (type);
+  void *host = malloc (size), *memory = host ? vig_cuda_alloc (cuda, size) : NULL;
   uint32_t state = 1;
 
-  for (size_t i = 0; memory && i < n; i++) {
+  for (size_t i = 0; memory && i < (size_t) rows * k; i++) {
+    int r = (int) (i / k), c = (int) (i % k), half = k / 2;
     state = state * 1664525 + 1013904223; /* Numerical Recipes' generator */
-    vig_set (host, i, type, (double) (state >> 8) / (1 << 23) - 1);
+    double x = (double) (state >> 8) / (1 << 23) - 1;
+    if (r % nth == 0 && c >= half)
+      x = c < 2 * half ? sign * (double) vig_get (host, i - half, type) : 0;
+    vig_set (host, i, type, x);
   }
   if (memory)
-    vig_cuda_upload (cuda, memory, host, n * vig_type_size (type));
+    vig_cuda_upload (cuda, memory, host, size);
   free (host);
   return memory;
 }
 
-/* What a trial needs: [rows, k], [n, k], [rows, n] on the device, and results of the shape's own algorithm. */
+/* What a trial needs: [rows, k], [n, k], [rows, n], a bias of zeros on the device, and results of the shape's own
+ * algorithm. */
 struct Trial {
   int rows;
-  size_t size;           /* bytes of c */
-  void *a, *weight, *c;
-  char *own[2], *other;  /* host: with c = and with c += */
+  size_t size;                  /* bytes of c */
+  void *a, *weight, *c, *bias;
+  char *own[2], *other;         /* host: with c = and, in fp32, with c += */
 };
 
 static bool
-try_algorithm (VigCuda *cuda, VigMatmul *m, const Trial *t, const cublasLtMatmulAlgo_t *algorithm, bool accumulate,
+try_algorithm (VigCuda *cuda, VigMatmul *m, const Result *r, const Trial *t, const cublasLtMatmulAlgo_t *algorithm, bool accumulate,
     char *result)
 {
-  /* every number of c 0.747… beforehand */
+  /* every number of an fp32 c 0.747… beforehand */
   if (!vig_cuda_ok (cuda, cudaMemsetAsync (t->c, 0x3f, t->size, cuda->stream), "trying matrix products"))
     return false;
-  if (multiply (cuda, m, t->weight, t->a, (float *) t->c, t->rows, accumulate, algorithm) != CUBLAS_STATUS_SUCCESS)
+  if (multiply (cuda, m, r, t->weight, t->a, t->c, t->rows, accumulate, algorithm) != CUBLAS_STATUS_SUCCESS)
     return false;
   vig_cuda_download (cuda, result, t->c, t->size);
   return !cuda->error[0];
 }
 
 static bool
-same_bits (VigCuda *cuda, VigMatmul *m, const Trial *t, const cublasLtMatmulAlgo_t *algorithm)
+same_bits (VigCuda *cuda, VigMatmul *m, const Result *r, const Trial *t, const cublasLtMatmulAlgo_t *algorithm)
 {
-  for (int accumulate = 0; accumulate < 2; accumulate++)
-    if (!try_algorithm (cuda, m, t, algorithm, accumulate, t->other) || memcmp (t->own[accumulate], t->other, t->size) != 0)
+  for (int accumulate = 0; accumulate < (r->type == VIG_TYPE_F32 ? 2 : 1); accumulate++)
+    if (!try_algorithm (cuda, m, r, t, algorithm, accumulate, t->other) || memcmp (t->own[accumulate], t->other, t->size) != 0)
       return false;
   return true;
 }
 
-/* The proposal for so many rows that has the bits of the shape's own algorithm; or that one. */
-static cublasLtMatmulAlgo_t
-choose (VigCuda *cuda, VigMatmul *m, int rows, const cublasLtMatmulAlgo_t *own)
+static bool
+set_bias (VigCuda *cuda, const Result *r, void *bias)
 {
-  cublasLtMatmulAlgo_t proposals[PROPOSALS], chosen = *own;
-  int n = propose (cuda, m, rows, proposals);
-  Trial t = { rows, (size_t) rows * m->n * sizeof (float), NULL, NULL, NULL, { NULL, NULL }, NULL };
+  return cuda->lt->call.cublasLtMatmulDescSetAttribute (r->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias)
+      == CUBLAS_STATUS_SUCCESS;
+}
+
+/* The first of the proposals that has the bits of the shape's own algorithm; or that one. */
+static cublasLtMatmulAlgo_t
+try_all (VigCuda *cuda, VigMatmul *m, const Result *r, Trial *t, const cublasLtMatmulAlgo_t *proposals, int n,
+    const cublasLtMatmulAlgo_t *own)
+{
+  const bool f32 = r->type == VIG_TYPE_F32;
+
+  if (!t->a || !t->weight || !t->c || !t->own[0] || !t->own[1] || !t->other
+      || (r->bias && (!t->bias || !vig_cuda_ok (cuda, cudaMemsetAsync (t->bias, 0, m->n * sizeof (float), cuda->stream),
+                                       "trying matrix products") || !set_bias (cuda, r, t->bias)))
+      || !try_algorithm (cuda, m, r, t, own, false, t->own[0])
+      || (f32 && !try_algorithm (cuda, m, r, t, own, true, t->own[1])))
+    return *own;
+  for (int i = 0; i < n; i++)
+    if (memcmp (&proposals[i], own, sizeof *own) == 0 || same_bits (cuda, m, r, t, &proposals[i]))
+      return proposals[i];
+  return *own;
+}
+
+/* The algorithm for so many rows. */
+static cublasLtMatmulAlgo_t
+choose (VigCuda *cuda, VigMatmul *m, const Result *r, int rows, const cublasLtMatmulAlgo_t *own)
+{
+  cublasLtMatmulAlgo_t proposals[PROPOSALS], chosen;
+  int n = propose (cuda, m, r, rows, proposals);
+  Trial t = { rows, (size_t) rows * m->n * vig_type_size (r->type), NULL, NULL, NULL, NULL, { NULL, NULL }, NULL };
 
   if (n == 0 || memcmp (&proposals[0], own, sizeof *own) == 0)
-    return chosen;
-  t.a = random_matrix (cuda, (size_t) rows * m->k, m->type);
-  t.weight = random_matrix (cuda, (size_t) m->n * m->k, m->type);
+    return *own;
+  t.a = random_matrix (cuda, rows, m->k, m->type, 2, 1);
+  t.weight = random_matrix (cuda, m->n, m->k, m->type, 2, -1);
   t.c = vig_cuda_alloc (cuda, t.size);
+  t.bias = r->bias ? vig_cuda_alloc (cuda, m->n * sizeof (float)) : NULL;
   t.own[0] = (char *) malloc (t.size);
   t.own[1] = (char *) malloc (t.size);
   t.other = (char *) malloc (t.size);
-  if (t.a && t.weight && t.c && t.own[0] && t.own[1] && t.other && try_algorithm (cuda, m, &t, own, false, t.own[0])
-      && try_algorithm (cuda, m, &t, own, true, t.own[1]))
-    for (int i = 0; i < n; i++)
-      if (memcmp (&proposals[i], own, sizeof *own) == 0 || same_bits (cuda, m, &t, &proposals[i])) {
-        chosen = proposals[i];
-        break;
-      }
-  vig_cuda_free (cuda, t.a);
-  vig_cuda_free (cuda, t.weight);
-  vig_cuda_free (cuda, t.c);
-  free (t.own[0]);
-  free (t.own[1]);
-  free (t.other);
+  chosen = try_all (cuda, m, r, &t, proposals, n, own);
+  if (r->bias && !set_bias (cuda, r, r->bias))
+    vig_cuda_fail (cuda, "cuBLASLt took no bias");
+  for (void *memory : { t.a, t.weight, t.c, t.bias })
+    vig_cuda_free (cuda, memory);
+  for (void *memory : { t.own[0], t.own[1], t.other })
+    free (memory);
   return chosen;
 }
 
 static const Plan *
-find_plan (const VigCuda *cuda, const VigMatmul *m, int rows)
+find_plan (const VigCuda *cuda, const VigMatmul *m, const Result *r, int rows)
 {
   for (const Plan *p = cuda->lt->plans; p; p = p->next)
-    if (p->n == m->n && p->k == m->k && p->rows == rows && p->type == m->type && p->bias == (m->bias != NULL))
+    if (p->n == m->n && p->k == m->k && p->rows == rows && p->type == m->type && p->out == r->type
+        && p->bias == (r->bias != NULL))
       return p;
   return NULL;
 }
 
 static const Plan *
-add_plan (VigCuda *cuda, const VigMatmul *m, int rows, const cublasLtMatmulAlgo_t *algorithm)
+add_plan (VigCuda *cuda, const VigMatmul *m, const Result *r, int rows, const cublasLtMatmulAlgo_t *algorithm)
 {
   Plan *p = (Plan *) malloc (sizeof *p);
   if (!p) {
     vig_cuda_fail (cuda, "no memory for a plan");
     return NULL;
   }
-  *p = Plan { cuda->lt->plans, m->n, m->k, rows, m->type, m->bias != NULL, *algorithm };
+  *p = Plan { cuda->lt->plans, m->n, m->k, rows, m->type, r->type, r->bias != NULL, *algorithm };
   return cuda->lt->plans = p;
 }
 
 /* The plan for so many rows, made when first met. NULL: the error is noted. */
 static const Plan *
-get_plan (VigCuda *cuda, VigMatmul *m, int rows)
+get_plan (VigCuda *cuda, VigMatmul *m, const Result *r, int rows)
 {
   int bucket = FEW;
   while (bucket < rows && bucket < MANY)
     bucket *= 2;
-  if (const Plan *p = find_plan (cuda, m, bucket))
+  if (const Plan *p = find_plan (cuda, m, r, bucket))
     return p;
 
-  const Plan *own = find_plan (cuda, m, MANY);
+  const Plan *own = find_plan (cuda, m, r, MANY);
   if (!own) {
     cublasLtMatmulAlgo_t proposals[PROPOSALS];
-    if (propose (cuda, m, MANY, proposals) == 0) {
+    if (propose (cuda, m, r, MANY, proposals) == 0) {
       vig_cuda_fail (cuda, "matmul: cuBLASLt has no algorithm for weights [%d, %d]", m->n, m->k);
       return NULL;
     }
-    own = add_plan (cuda, m, MANY, &proposals[0]);
+    own = add_plan (cuda, m, r, MANY, &proposals[0]);
   }
   if (!own || bucket == MANY)
     return own;
-  cublasLtMatmulAlgo_t chosen = choose (cuda, m, bucket, &own->algorithm);
-  return cuda->error[0] ? NULL : add_plan (cuda, m, bucket, &chosen);
+  cublasLtMatmulAlgo_t chosen = choose (cuda, m, r, bucket, &own->algorithm);
+  return cuda->error[0] ? NULL : add_plan (cuda, m, r, bucket, &chosen);
 }
 
 /* ---- the operator ---- */
@@ -350,78 +399,152 @@ matmul_destroy (void *ctx, VigMatmul *m)
   if (!m)
     return;
   vig_cuda_free (ctx, m->weight);
-  vig_cuda_free (ctx, m->bias);
-  if (m->desc)
-    call->cublasLtMatmulDescDestroy (m->desc);
-  for (cublasLtMatrixLayout_t layout : { m->w, m->a, m->c })
+  for (Result &r : m->result) {
+    vig_cuda_free (ctx, r.bias);
+    if (r.desc)
+      call->cublasLtMatmulDescDestroy (r.desc);
+  }
+  for (cublasLtMatrixLayout_t layout : { m->w, m->a, m->result[0].c, m->result[1].c })
     if (layout)
       call->cublasLtMatrixLayoutDestroy (layout);
   free (m);
 }
 
 static bool
-describe (VigCuda *cuda, VigMatmul *m)
+describe_result (VigCuda *cuda, VigMatmul *m, Result *r)
 {
   const Library *call = &cuda->lt->call;
   const int32_t transposed = CUBLAS_OP_T;
   const uint32_t bias = CUBLASLT_EPILOGUE_BIAS;
+  const char *doing = "describing";
+
+  return ok (cuda, call->cublasLtMatmulDescCreate (&r->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F), doing, m->n, m->k)
+      && ok (cuda, call->cublasLtMatmulDescSetAttribute (r->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
+             sizeof transposed), doing, m->n, m->k)
+      && (!r->bias
+          || (ok (cuda, call->cublasLtMatmulDescSetAttribute (r->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &bias, sizeof bias),
+                  doing, m->n, m->k)
+              && ok (cuda, call->cublasLtMatmulDescSetAttribute (r->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &r->bias,
+                     sizeof r->bias), doing, m->n, m->k)))
+      && ok (cuda, call->cublasLtMatrixLayoutCreate (&r->c, data_type (r->type), m->n, 1, m->n), doing, m->n, m->k);
+}
+
+static bool
+describe (VigCuda *cuda, VigMatmul *m)
+{
+  const Library *call = &cuda->lt->call;
   const uint64_t n = (uint64_t) m->n, k = (uint64_t) m->k;
   const char *doing = "describing";
 
-  return ok (cuda, call->cublasLtMatmulDescCreate (&m->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F), doing, m->n, m->k)
-      && ok (cuda, call->cublasLtMatmulDescSetAttribute (m->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
-             sizeof transposed), doing, m->n, m->k)
-      && (!m->bias
-          || (ok (cuda, call->cublasLtMatmulDescSetAttribute (m->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &bias, sizeof bias),
-                  doing, m->n, m->k)
-              && ok (cuda, call->cublasLtMatmulDescSetAttribute (m->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &m->bias,
-                     sizeof m->bias), doing, m->n, m->k)))
-      && ok (cuda, call->cublasLtMatrixLayoutCreate (&m->w, data_type (m->type), k, n, m->k), doing, m->n, m->k)
+  return ok (cuda, call->cublasLtMatrixLayoutCreate (&m->w, data_type (m->type), k, n, m->k), doing, m->n, m->k)
       && ok (cuda, call->cublasLtMatrixLayoutCreate (&m->a, data_type (m->type), k, 1, m->k), doing, m->n, m->k)
-      && ok (cuda, call->cublasLtMatrixLayoutCreate (&m->c, CUDA_R_32F, n, 1, m->n), doing, m->n, m->k);
+      && describe_result (cuda, m, &m->result[0])
+      && (m->type == VIG_TYPE_F32 || describe_result (cuda, m, &m->result[1]));
+}
+
+/* n numbers of the host as a type in device memory. NULL: the error is noted. */
+static void *
+rounded (VigCuda *cuda, const float *from, size_t n, VigType type)
+{
+  size_t size = n * vig_type_size (type);
+  void *host = malloc (size), *memory = host ? vig_cuda_alloc (cuda, size) : NULL;
+
+  if (!host)
+    vig_cuda_fail (cuda, "no memory to prepare the weights of a matrix product");
+  for (size_t i = 0; memory && i < n; i++)
+    vig_set (host, i, type, from[i]);
+  if (memory)
+    vig_cuda_upload (cuda, memory, host, size);
+  free (host);
+  return memory;
 }
 
 static VigMatmul *
 matmul_create (void *ctx, const VigMatmulDesc *desc)
 {
   VigCuda *cuda = (VigCuda *) ctx;
-  size_t numbers = (size_t) desc->n * desc->k, size = numbers * vig_type_size (desc->type);
-  size_t bias_size = desc->bias ? sizeof (float) * (size_t) desc->n : 0;
+  size_t numbers = (size_t) desc->n * desc->k;
   VigMatmul *m = (VigMatmul *) calloc (1, sizeof *m);
-  void *rounded = malloc (size);
+  bool made = m != NULL;
 
-  if (m && rounded) {
-    m->n = desc->n;
-    m->k = desc->k;
-    m->type = desc->type;
-    m->rows = 1;
-    m->bytes = size + bias_size;
-    m->weight = vig_cuda_alloc (cuda, size);
-    m->bias = bias_size ? (float *) vig_cuda_alloc (cuda, bias_size) : NULL;
-  } else
+  if (!m) {
     vig_cuda_fail (cuda, "no memory to prepare the weights of a matrix product");
-  if (!m || !rounded || !m->weight || (bias_size && !m->bias) || !describe (cuda, m)) {
-    matmul_destroy (ctx, m);
-    free (rounded);
     return NULL;
   }
-  for (size_t i = 0; i < numbers; i++)
-    vig_set (rounded, i, desc->type, desc->weight[i]);
-  vig_cuda_upload (cuda, m->weight, rounded, size);
-  vig_cuda_upload (cuda, m->bias, desc->bias, bias_size);
-  free (rounded);
-  return m;
+  m->n = desc->n;
+  m->k = desc->k;
+  m->type = m->result[1].type = desc->type;
+  m->rows = 1;
+  m->bytes = numbers * vig_type_size (m->type);
+  m->weight = rounded (cuda, desc->weight, numbers, m->type);
+  made = m->weight != NULL;
+  for (Result &r : m->result)
+    if (made && desc->bias && (&r == m->result || r.type != VIG_TYPE_F32)) {
+      r.bias = rounded (cuda, desc->bias, (size_t) m->n, r.type);
+      m->bytes += (size_t) m->n * vig_type_size (r.type);
+      made = r.bias != NULL;
+    }
+  if (made && describe (cuda, m))
+    return m;
+  matmul_destroy (ctx, m);
+  return NULL;
 }
 
 static void
 matmul_run (void *ctx, VigMatmul *m, const VigMatmulRun *a)
 {
   VigCuda *cuda = (VigCuda *) ctx;
+  const Result *r = result_of (m, a->type);
   int rows = a->batch * a->rows;
 
-  if (const Plan *plan = get_plan (cuda, m, rows))
-    ok (cuda, multiply (cuda, m, m->weight, a->a, (float *) a->c, rows, a->accumulate, &plan->algorithm), "enqueueing", m->n,
+  if (const Plan *plan = get_plan (cuda, m, r, rows))
+    ok (cuda, multiply (cuda, m, r, m->weight, a->a, a->c, rows, a->accumulate, &plan->algorithm), "enqueueing", m->n,
         m->k);
+}
+
+/* ---- mlp ---- */
+
+/* Activations in slices of the rows: together they stay in L2, and a long sequence needs no more memory than a short
+ * one. No bit depends on where they are cut. */
+enum {
+  SLICE = 16 << 20, /* bytes that a slice may take … */
+  SLICE_ROWS = 1024 /* … but at least so many rows, which a product needs to be fast */
+};
+
+static size_t
+whole (size_t bytes)
+{
+  return (bytes + 255) & ~(size_t) 255;
+}
+
+static void
+mlp (void *ctx, const VigMlp *a)
+{
+  VigCuda *cuda = (VigCuda *) ctx;
+  const VigType type = a->in->type;
+  const int width = a->out->k, all = a->batch * a->rows;
+  const size_t size = vig_type_size (type), row = size * (a->c + 3 * width), gaps = 3 * whole (1);
+  const int spare = a->spare_size > gaps ? (int) std::min ((a->spare_size - gaps) / row, (size_t) all) : 0;
+  int rows = all < SLICE_ROWS ? all : (int) std::max ((size_t) SLICE_ROWS, SLICE / row / SLICE_ROWS * SLICE_ROWS);
+  const bool enough = spare >= rows || spare >= SLICE_ROWS;
+  rows = std::min (rows, all);
+  if (enough && spare < rows)
+    rows = spare / SLICE_ROWS * SLICE_ROWS;
+  char *memory = enough ? (char *) a->spare : (char *) vig_cuda_scratch (cuda, rows * row + gaps);
+  char *u = memory + whole (rows * a->c * size), *s = u + whole (rows * 2 * width * size);
+
+  if (!memory)
+    return;
+  for (int first = 0; first < all; first += rows) {
+    const int n = std::min (rows, all - first);
+    float *x = a->x + (size_t) first * a->c;
+    const VigNorm norm = { n, a->c, x, a->norm_weight, a->norm_bias, a->eps, VIG_ACT_NONE, memory, type };
+    const VigMatmulRun in = { 1, n, memory, u, type, false }, out = { 1, n, s, x, VIG_TYPE_F32, true };
+    vig_cuda_norm (cuda, &norm);
+    matmul_run (ctx, a->in, &in);
+    vig_cuda_swiglu (cuda, u, type, n, width, s, type);
+    matmul_run (ctx, a->out, &out);
+  }
 }
 
 static size_t
@@ -496,5 +619,6 @@ vig_cuda_use_matmul (VigKernels *k)
   k->matmul_run = matmul_run;
   k->matmul_destroy = matmul_destroy;
   k->matmul_bytes = matmul_bytes;
+  k->mlp = mlp;
   return prefer (cuda);
 }

@@ -12,6 +12,8 @@
  *   norms       a warp per row, 4 of every 128 channels       256: 8 rows    rows / 8
  *   dwconv3x3   4 channels of 4 neighbours in a row: 18       128            (h * w/4 * c/4 / 128, batch)
  *               pixels and 9 weights are read for 4 results
+ *   norm_dwconv the norms of up to 10 x 18 tokens, then as    256           (tiles of up to 8 x 16, batch)
+ *               dwconv3x3; shared memory [10][18] float2
  *   log_decay   one channel of 8 rows: its weights are        32 .. 128      (rows / 8, c / block)
  *               read once, the rows are the same for a warp
  *   gate_mix    8, 16 or 32 lanes per row and head            256            rows * heads / groups
@@ -27,9 +29,12 @@
 
 #include <assert.h>
 
+#include <type_traits>
+
 #include "cuda/cuda.h"
 
 enum { THREADS = 256, WARP = 32, ALL = 0xffffffff };
+enum { MANY_BLOCKS = 264 }; /* two for each multiprocessor of an H100 */
 
 /* ---- four elements at a time -------------------------------------------------------------------------------------- */
 
@@ -204,15 +209,11 @@ vig_im2col_cuda (void *ctx, const VigIm2col *a)
 
 /* ---- norms ------------------------------------------------------------------------------------------------------------- */
 
-template <typename T, bool layer, bool wide>
-static __global__ void
-__launch_bounds__ (THREADS) norm (VigNorm a)
+/* What the norm of a row subtracts and what it multiplies by, from a warp whose lanes begin at channel first. */
+template <bool layer, bool wide>
+static __device__ __forceinline__ float2
+norm_stats (const float *x, int c, int first, float eps)
 {
-  int row = (int) (blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP), first = (int) (threadIdx.x % WARP) * 4, c = a.c;
-  if (row >= a.rows)
-    return;
-  const float *x = a.x + (size_t) row * c;
-  T *y = static_cast<T *> (a.y) + (size_t) row * c;
   float mean = 0, squares = 0;
   if (layer) {
     const float4 one = make_float4 (1, 1, 1, 1);
@@ -224,7 +225,20 @@ __launch_bounds__ (THREADS) norm (VigNorm a)
     float4 v = map4 (load4<wide> (x + i, c - i, mean), [=] (float f) { return f - mean; });
     squares = dot4 (v, v, squares);
   }
-  float scale = 1 / sqrtf (sum_lanes (squares) / (float) c + a.eps);
+  return make_float2 (mean, 1 / sqrtf (sum_lanes (squares) / (float) c + eps));
+}
+
+template <typename T, bool layer, bool wide>
+static __global__ void
+__launch_bounds__ (THREADS) norm (VigNorm a)
+{
+  int row = (int) (blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP), first = (int) (threadIdx.x % WARP) * 4, c = a.c;
+  if (row >= a.rows)
+    return;
+  const float *x = a.x + (size_t) row * c;
+  T *y = static_cast<T *> (a.y) + (size_t) row * c;
+  const float2 stats = norm_stats<layer, wide> (x, c, first, a.eps);
+  const float mean = stats.x, scale = stats.y;
   for (int i = first; i < c; i += 4 * WARP) {
     float4 v = map4 (load4<wide> (x + i, c - i), [=] (float f) { return (f - mean) * scale; });
     float4 bias = layer ? load4<wide> (a.bias + i, c - i) : make_float4 (0, 0, 0, 0);
@@ -245,6 +259,12 @@ run_norm (VigCuda *cuda, const VigNorm *a)
     vig_cuda_ok (cuda, VIG_LAUNCH (kernel, blocks (a->rows, THREADS / WARP), THREADS, 0, cuda->stream, *a), "launching %s",
         layer ? "layernorm" : "rmsnorm");
   });
+}
+
+void
+vig_cuda_norm (VigCuda *cuda, const VigNorm *a)
+{
+  a->bias ? run_norm<true> (cuda, a) : run_norm<false> (cuda, a);
 }
 
 static void
@@ -347,6 +367,100 @@ vig_dwconv3x3_cuda (void *ctx, const VigDwconv *a)
   });
 }
 
+/* ---- norm_dwconv -------------------------------------------------------------------------------------------------------- */
+
+enum { ND_TALL = 8, ND_WIDE = 16 }; /* tokens of a tile at most; wide: a multiple of DW_STRIP */
+
+/* A tile of tall x wide tokens, all channels. First the norm of each token that it or its neighbours are, a warp per
+ * token, of which only mean and scale stay, in shared memory [tall + 2, wide + 2]; then the convolution as dwconv3x3,
+ * which finds x in L1 or L2. The norm's weight and bias are the same for all nine taps, so they come last. */
+template <typename T, bool layer, bool aligned>
+static __global__ void
+__launch_bounds__ (THREADS) norm_dwconv (VigNormDwconv a, int tall, int wide)
+{
+  float2 *stats = vig_shared<float2> ();
+  const int across = (a.w + wide - 1) / wide, columns = wide + 2;
+  const int left_x = (int) (blockIdx.x % across) * wide, top = (int) (blockIdx.x / across) * tall;
+  const int quads = (a.c + 3) / 4, strips = wide / DW_STRIP;
+  const float4 zero = make_float4 (0, 0, 0, 0), one = make_float4 (1, 1, 1, 1);
+  for (unsigned b = blockIdx.y; b < (unsigned) a.batch; b += gridDim.y) {
+    const float *item = a.x + (size_t) b * a.h * a.w * a.c;
+    for (int i = (int) threadIdx.x / WARP; i < (tall + 2) * columns; i += THREADS / WARP) {
+      int y = top + i / columns - 1, x = left_x + i % columns - 1;
+      if (y < 0 || y >= a.h || x < 0 || x >= a.w)
+        continue;
+      float2 s = norm_stats<layer, aligned> (item + ((size_t) y * a.w + x) * a.c, a.c, (int) threadIdx.x % WARP * 4, a.eps);
+      if (threadIdx.x % WARP == 0)
+        stats[i] = s;
+    }
+    __syncthreads ();
+    for (int i = (int) threadIdx.x; i < quads * strips * tall; i += THREADS) {
+      int ch = i % quads * 4, tile_x = i / quads % strips * DW_STRIP, tile_y = i / quads / strips, left = a.c - ch;
+      int x0 = left_x + tile_x, y = top + tile_y;
+      if (x0 >= a.w || y >= a.h)
+        continue;
+      float4 sum[DW_STRIP] = { zero, zero, zero, zero }, weights[DW_STRIP] = { zero, zero, zero, zero };
+#pragma unroll
+      for (int ky = 0; ky < 3; ky++) {
+        int sy = y + ky - 1;
+        if (sy < 0 || sy >= a.h)
+          continue;
+        const float *row = item + (size_t) sy * a.w * a.c + ch;
+        const float2 *row_stats = stats + (tile_y + ky) * columns + tile_x;
+        float4 pixel[DW_STRIP + 2];
+#pragma unroll
+        for (int j = 0; j < DW_STRIP + 2; j++) {
+          int sx = x0 + j - 1;
+          pixel[j] = zero;
+          if (sx >= 0 && sx < a.w) {
+            float2 s = row_stats[j];
+            pixel[j] = map4 (load4<aligned> (row + (size_t) sx * a.c, left), [=] (float f) { return (f - s.x) * s.y; });
+          }
+        }
+#pragma unroll
+        for (int kx = 0; kx < 3; kx++) {
+          float4 weight = load4<aligned> (a.weight + (ky * 3 + kx) * a.c + ch, left);
+#pragma unroll
+          for (int j = 0; j < DW_STRIP; j++) {
+            sum[j] = fma4 (weight, pixel[j + kx], sum[j]);
+            if (layer && x0 + j + kx > 0 && x0 + j + kx <= a.w)
+              weights[j] = fma4 (weight, one, weights[j]);
+          }
+        }
+      }
+      float4 scale = load4<aligned> (a.norm_weight + ch, left);
+      float4 bias = layer ? load4<aligned> (a.norm_bias + ch, left) : zero;
+      T *out = static_cast<T *> (a.y) + (((size_t) b * a.h + y) * a.w + x0) * a.c + ch;
+#pragma unroll
+      for (int j = 0; j < DW_STRIP; j++)
+        if (x0 + j < a.w)
+          store4<aligned> (out + (size_t) j * a.c, left,
+              map4 (fma4 (sum[j], scale, fma4 (weights[j], bias, zero)), [=] (float f) { return act (a.act, f); }));
+    }
+    __syncthreads ();
+  }
+}
+
+static void
+vig_norm_dwconv_cuda (void *ctx, const VigNormDwconv *a)
+{
+  VigCuda *cuda = static_cast<VigCuda *> (ctx);
+  bool aligned = a->c % 4 == 0 && wide_at (a->x) && wide_at (a->norm_weight) && wide_at (a->norm_bias) &&
+                 wide_at (a->weight) && wide_at (a->y, a->type);
+  int wide = a->w < ND_WIDE ? (a->w + DW_STRIP - 1) / DW_STRIP * DW_STRIP : (int) ND_WIDE, tall = ND_TALL;
+  unsigned across = blocks (a->w, wide);
+  /* lower tiles read more neighbours, but few of them would leave multiprocessors idle; no bit depends on it */
+  while (tall > 1 && (size_t) across * blocks (a->h, tall) * a->batch < MANY_BLOCKS)
+    tall /= 2;
+  with_type (a->type, [&] (auto element) {
+    typedef decltype (element) T;
+    auto kernel = a->norm_bias ? (aligned ? norm_dwconv<T, true, true> : norm_dwconv<T, true, false>)
+                               : (aligned ? norm_dwconv<T, false, true> : norm_dwconv<T, false, false>);
+    vig_cuda_ok (cuda, VIG_LAUNCH (kernel, dim3 (across * blocks (a->h, tall), a->batch < 65535 ? a->batch : 65535), THREADS,
+        (tall + 2) * (wide + 2) * sizeof (float2), cuda->stream, *a, tall, wide), "launching norm_dwconv");
+  });
+}
+
 /* ---- log_decay ---------------------------------------------------------------------------------------------------------- */
 
 enum { LD_THREADS = 128, LD_ROWS = 8 };
@@ -377,10 +491,9 @@ __launch_bounds__ (LD_THREADS) log_decay (VigLogDecay a)
       a.gk[(size_t) (row + r) * a.c + c] = (fminf (z[r], 0) - log1pf (expf (-fabsf (z[r])))) * 0.0625f;
 }
 
-static void
-vig_log_decay_cuda (void *ctx, const VigLogDecay *a)
+void
+vig_cuda_log_decay (VigCuda *cuda, const VigLogDecay *a)
 {
-  VigCuda *cuda = static_cast<VigCuda *> (ctx);
   int threads = a->c < LD_THREADS ? (a->c + WARP - 1) / WARP * WARP : (int) LD_THREADS;
   bool wide = a->rank % 4 == 0 && a->low_row % 4 == 0 && wide_at (a->low) && wide_at (a->weight);
   auto kernel = wide ? log_decay<true> : log_decay<false>;
@@ -423,10 +536,9 @@ __launch_bounds__ (THREADS) gate_mix (VigGateMix a, int lanes)
   }
 }
 
-static void
-vig_gate_mix_cuda (void *ctx, const VigGateMix *a)
+void
+vig_cuda_gate_mix (VigCuda *cuda, const VigGateMix *a)
 {
-  VigCuda *cuda = static_cast<VigCuda *> (ctx);
   int lanes = a->dv <= 32 ? 8 : a->dv <= 64 ? 16 : 32;
   with_type (a->type, [&] (auto element) {
     typedef decltype (element) T;
@@ -440,34 +552,39 @@ vig_gate_mix_cuda (void *ctx, const VigGateMix *a)
 
 /* ---- swiglu ------------------------------------------------------------------------------------------------------------- */
 
-template <typename T, bool wide>
+template <typename U, typename T, bool wide>
 static __global__ void
-__launch_bounds__ (THREADS) swiglu (VigSwiglu a)
+__launch_bounds__ (THREADS) swiglu (const U *u, int rows, int width, T *y)
 {
   unsigned row = blockIdx.x * blockDim.y + threadIdx.y;
-  if (row >= (unsigned) a.rows)
+  if (row >= (unsigned) rows)
     return;
-  const float *gate = a.u + (size_t) row * 2 * a.width, *up = gate + a.width;
-  T *y = static_cast<T *> (a.y) + (size_t) row * a.width;
-  for (int i = (int) threadIdx.x * 4, left; (left = a.width - i) > 0; i += (int) blockDim.x * 4) {
-    float4 g = load4<wide> (gate + i, left), u = load4<wide> (up + i, left);
-    g = map4 (g, [] (float f) { return f * sigmoid (f); });
-    store4<wide> (y + i, left, make_float4 (g.x * u.x, g.y * u.y, g.z * u.z, g.w * u.w));
+  const U *gate = u + (size_t) row * 2 * width, *up = gate + width;
+  y += (size_t) row * width;
+  for (int i = (int) threadIdx.x * 4, left; (left = width - i) > 0; i += (int) blockDim.x * 4) {
+    float4 g = load4<wide> (gate + i, left), f = load4<wide> (up + i, left);
+    g = map4 (g, [] (float x) { return x * sigmoid (x); });
+    store4<wide> (y + i, left, make_float4 (g.x * f.x, g.y * f.y, g.z * f.z, g.w * f.w));
   }
 }
 
-static void
-vig_swiglu_cuda (void *ctx, const VigSwiglu *a)
+/* u_type: f32, or the same as type */
+void
+vig_cuda_swiglu (VigCuda *cuda, const void *u, VigType u_type, int rows, int width, void *y, VigType type)
 {
-  VigCuda *cuda = static_cast<VigCuda *> (ctx);
-  unsigned across = blocks (blocks (a->width, 4), WARP) * WARP;
+  unsigned across = blocks (blocks (width, 4), WARP) * WARP;
   dim3 block (across < THREADS ? across : THREADS);
   block.y = THREADS / block.x;
-  with_type (a->type, [&] (auto element) {
+  bool wide = width % 4 == 0 && wide_at (u, u_type) && wide_at (y, type);
+  with_type (type, [&] (auto element) {
     typedef decltype (element) T;
-    bool wide = a->width % 4 == 0 && wide_at (a->u) && wide_at (a->y, a->type);
-    auto kernel = wide ? swiglu<T, true> : swiglu<T, false>;
-    vig_cuda_ok (cuda, VIG_LAUNCH (kernel, blocks (a->rows, block.y), block, 0, cuda->stream, *a), "launching swiglu");
+    auto launch = [&] (auto *from) {
+      typedef std::remove_pointer_t<decltype (from)> U;
+      auto kernel = wide ? swiglu<std::remove_const_t<U>, T, true> : swiglu<std::remove_const_t<U>, T, false>;
+      vig_cuda_ok (cuda, VIG_LAUNCH (kernel, blocks (rows, block.y), block, 0, cuda->stream, from, rows, width,
+          static_cast<T *> (y)), "launching swiglu");
+    };
+    u_type == VIG_TYPE_F32 ? launch (static_cast<const float *> (u)) : launch (static_cast<const T *> (u));
   });
 }
 
@@ -544,6 +661,24 @@ vig_softmax_cuda (void *ctx, const VigSoftmax *a)
 
 /* ---- the table ---------------------------------------------------------------------------------------------------------- */
 
+static void
+vig_log_decay_cuda (void *ctx, const VigLogDecay *a)
+{
+  vig_cuda_log_decay (static_cast<VigCuda *> (ctx), a);
+}
+
+static void
+vig_gate_mix_cuda (void *ctx, const VigGateMix *a)
+{
+  vig_cuda_gate_mix (static_cast<VigCuda *> (ctx), a);
+}
+
+static void
+vig_swiglu_cuda (void *ctx, const VigSwiglu *a)
+{
+  vig_cuda_swiglu (static_cast<VigCuda *> (ctx), a->u, VIG_TYPE_F32, a->rows, a->width, a->y, a->type);
+}
+
 void
 vig_cuda_use_ops (VigKernels *k)
 {
@@ -557,4 +692,5 @@ vig_cuda_use_ops (VigKernels *k)
   k->swiglu = vig_swiglu_cuda;
   k->pool_mean = vig_pool_mean_cuda;
   k->softmax = vig_softmax_cuda;
+  k->norm_dwconv = vig_norm_dwconv_cuda;
 }

@@ -28,13 +28,28 @@ vig_cuda_scratch (VigCuda *, size_t size)
 
 typedef void (*Form) (VigCuda *cuda, const VigGlaBidir *a);
 
+/* of gla_mix in parts, which the table's check tests */
+void
+vig_cuda_log_decay (VigCuda *, const VigLogDecay *)
+{
+  g_assert_not_reached ();
+}
+
+void
+vig_cuda_gate_mix (VigCuda *, const VigGateMix *)
+{
+  g_assert_not_reached ();
+}
+
 static void
 chunked (VigCuda *cuda, const VigGlaBidir *a)
 {
+  size_t numbers = chunked_numbers (a->batch, a->tokens, a->heads, a->dk, a->dv);
+  float *memory = (float *) vig_cuda_scratch (cuda, sizeof (float) * numbers);
   if (a->dk == 32)
-    chunked_launch<32, 64> (cuda, a);
+    chunked_launch<32, 64> (cuda, a, memory);
   else
-    chunked_launch<16, 32> (cuda, a);
+    chunked_launch<16, 32> (cuda, a, memory);
 }
 
 enum { MIXED, NONE, STRONG, NEAR_1, ALTERNATING, RESET, ALL_RESET, HALF_RESET, KINDS };

@@ -6,6 +6,10 @@
 
 #include "cublasLt.h"
 
+extern "C" {
+#include "numbers.h"
+}
+
 struct vig_emu_lt {
   int alive;
 };
@@ -92,33 +96,16 @@ size_of (cudaDataType type)
   return type == CUDA_R_32F ? 4 : 2;
 }
 
-float
-from_half (uint16_t h)
+VigType
+element (cudaDataType type)
 {
-  uint32_t sign = (uint32_t) (h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023, u;
-  float f;
-  if (e == 0) {
-    f = (float) m * 0x1p-24f;
-    memcpy (&u, &f, sizeof u);
-    u |= sign;
-  } else
-    u = sign | (e == 31 ? 0x7f800000 : (e + 112) << 23) | m << 13;
-  memcpy (&f, &u, sizeof f);
-  return f;
+  return type == CUDA_R_32F ? VIG_TYPE_F32 : type == CUDA_R_16F ? VIG_TYPE_F16 : VIG_TYPE_BF16;
 }
 
 float
 get (const void *p, size_t i, cudaDataType type)
 {
-  if (type == CUDA_R_32F)
-    return ((const float *) p)[i];
-  uint16_t h = ((const uint16_t *) p)[i];
-  if (type == CUDA_R_16F)
-    return from_half (h);
-  uint32_t u = (uint32_t) h << 16;
-  float f;
-  memcpy (&f, &u, sizeof f);
-  return f;
+  return vig_get (p, i, element (type));
 }
 
 size_t
@@ -145,15 +132,16 @@ valid (const vig_emu_lt_layout &l)
   return l.ld > 0 && (uint64_t) l.ld >= least && l.rows > 0 && l.cols > 0 && l.batch > 0;
 }
 
-/* Shapes and types, as cuBLASLt's table of supported ones has them for fp32 sums and an fp32 result. */
+/* Shapes and types, as cuBLASLt's table of supported ones has them for fp32 sums: the result is of fp32 or the type of
+ * the factors. */
 bool
 valid (const Product &p)
 {
   uint64_t ma = p.desc.trans_a ? p.a.cols : p.a.rows, ka = p.desc.trans_a ? p.a.rows : p.a.cols;
   uint64_t kb = p.desc.trans_b ? p.b.cols : p.b.rows, nb = p.desc.trans_b ? p.b.rows : p.b.cols;
   return valid (p.a) && valid (p.b) && valid (p.c) && valid (p.d) && ka == kb && ma == p.d.rows && nb == p.d.cols
-      && p.c.rows == p.d.rows && p.c.cols == p.d.cols && p.a.type == p.b.type && p.c.type == CUDA_R_32F
-      && p.d.type == CUDA_R_32F && p.desc.scale == CUDA_R_32F && p.desc.compute == CUBLAS_COMPUTE_32F
+      && p.c.rows == p.d.rows && p.c.cols == p.d.cols && p.a.type == p.b.type && p.c.type == p.d.type
+      && (p.d.type == CUDA_R_32F || p.d.type == p.a.type) && p.desc.scale == CUDA_R_32F && p.desc.compute == CUBLAS_COMPUTE_32F
       && p.a.batch == p.d.batch && p.b.batch == p.d.batch && p.c.batch == p.d.batch
       && (p.desc.epilogue == CUBLASLT_EPILOGUE_DEFAULT || (p.desc.epilogue == CUBLASLT_EPILOGUE_BIAS && p.desc.bias));
 }
@@ -175,8 +163,8 @@ multiply (const Product &p, int batch)
 {
   const char *pa = (const char *) p.pa + (size_t) batch * p.a.stride * size_of (p.a.type);
   const char *pb = (const char *) p.pb + (size_t) batch * p.b.stride * size_of (p.b.type);
-  const float *pc = (const float *) p.pc + (size_t) batch * p.c.stride;
-  float *pd = (float *) p.pd + (size_t) batch * p.d.stride;
+  const char *pc = (const char *) p.pc + (size_t) batch * p.c.stride * size_of (p.c.type);
+  char *pd = (char *) p.pd + (size_t) batch * p.d.stride * size_of (p.d.type);
   std::vector<float> wa (p.k * p.m), column (p.k), sum (p.m), more (p.m);
 
   for (uint64_t k = 0; k < p.k; k++)
@@ -195,10 +183,10 @@ multiply (const Product &p, int batch)
     for (uint64_t i = 0; i < p.m; i++) {
       float r = p.alpha * (sum[i] + more[i]);
       if (p.beta != 0)
-        r += p.beta * pc[at (p.c, i, j)];
+        r += p.beta * get (pc, at (p.c, i, j), p.c.type);
       if (p.desc.epilogue == CUBLASLT_EPILOGUE_BIAS)
-        r += ((const float *) p.desc.bias)[i];
-      pd[at (p.d, i, j)] = r;
+        r += get (p.desc.bias, i, p.d.type); /* of the result's type, unless told otherwise */
+      vig_set (pd, at (p.d, i, j), element (p.d.type), r);
     }
   }
 }

@@ -288,6 +288,7 @@ vig_kernels_cuda_open (int device, const char **why)
   self->finish = finish;
   vig_cuda_use_ops (self);
   vig_cuda_use_gla (self);
+  vig_cuda_use_gla_mix (self);
   vig_cuda_use_preprocess (self);
   vig_cuda_use_pipe (self);
   cuda->device = device;

@@ -74,11 +74,14 @@ const char *vig_cuda_tell (VigCuda *cuda);
 void vig_cuda_norm (VigCuda *cuda, const VigNorm *a); /* a layernorm if there is a bias */
 void vig_cuda_log_decay (VigCuda *cuda, const VigLogDecay *a);
 void vig_cuda_gate_mix (VigCuda *cuda, const VigGateMix *a); /* in place if type is f32 and m == o */
+void vig_cuda_gla_bidir (VigCuda *cuda, const VigGlaBidir *a, float *memory); /* of so many numbers: */
+size_t vig_cuda_gla_numbers (const VigCuda *cuda, int batch, int tokens, int heads, int dk, int dv);
 void vig_cuda_swiglu (VigCuda *cuda, const void *u, VigType u_type, int rows, int width, void *y, VigType type);
 
 /* Each file puts its operators into the table. */
 void vig_cuda_use_ops (VigKernels *k);
 void vig_cuda_use_gla (VigKernels *k);
+void vig_cuda_use_gla_mix (VigKernels *k);
 void vig_cuda_use_preprocess (VigKernels *k);
 void vig_cuda_use_pipe (VigKernels *k);
 bool vig_cuda_use_matmul (VigKernels *k); /* false: the error is noted */

@@ -798,15 +798,14 @@ in_chunks (const VigCuda *cuda, int tokens, int dk, int dv)
   return tokens >= LONG && cuda->sm >= 80 && ((dk == 32 && dv == 64) || (dk == 16 && dv == 32));
 }
 
-/* The same for bidir(). */
-static size_t
-between_numbers (const VigCuda *cuda, int batch, int tokens, int heads, int dk, int dv)
+size_t
+vig_cuda_gla_numbers (const VigCuda *cuda, int batch, int tokens, int heads, int dk, int dv)
 {
   return in_chunks (cuda, tokens, dk, dv) ? chunked_numbers (batch, tokens, heads, dk, dv) : 0;
 }
 
-static void
-bidir (VigCuda *cuda, const VigGlaBidir *a, float *memory)
+void
+vig_cuda_gla_bidir (VigCuda *cuda, const VigGlaBidir *a, float *memory)
 {
   if (!in_chunks (cuda, a->tokens, a->dk, a->dv) || (uintptr_t) a->o % 8 != 0)
     token_by_token (cuda, a);
@@ -820,88 +819,14 @@ static void
 gla_bidir_cuda (void *ctx, const VigGlaBidir *a)
 {
   VigCuda *cuda = (VigCuda *) ctx;
-  size_t numbers = between_numbers (cuda, a->batch, a->tokens, a->heads, a->dk, a->dv);
+  size_t numbers = vig_cuda_gla_numbers (cuda, a->batch, a->tokens, a->heads, a->dk, a->dv);
   float *memory = numbers ? (float *) vig_cuda_scratch (cuda, sizeof (float) * numbers) : NULL;
   if (!numbers || memory)
-    bidir (cuda, a, memory);
-}
-
-/* ---- gla_mix --------------------------------------------------------------------------------------------------- */
-
-/* q k v gate low as floats, next to each other: to [rows, 2 HK + 2 HV + rank]. A thread does one number. */
-template <typename T>
-static __global__ void
-__launch_bounds__ (256)
-widen (VigGlaMix a, float *to)
-{
-  const int hk = a.heads * a.dk, hv = a.heads * a.dv, width = 2 * hk + 2 * hv + a.rank;
-  const size_t i = (size_t) blockIdx.x * 256 + threadIdx.x, row = i / width;
-  int c = (int) (i % width);
-  const void *from = a.q;
-  if (row >= (size_t) a.batch * a.tokens)
-    return;
-  if (c >= 2 * hk + 2 * hv)
-    c -= 2 * hk + 2 * hv, from = a.low;
-  else if (c >= 2 * hk + hv)
-    c -= 2 * hk + hv, from = a.gate;
-  else if (c >= 2 * hk)
-    c -= 2 * hk, from = a.v;
-  else if (c >= hk)
-    c -= hk, from = a.k;
-  to[i] = vig_to_float (static_cast<const T *> (from)[(ptrdiff_t) row * a.row + c]);
-}
-
-/* Of the operators that it consists of; in f32 m holds o meanwhile. */
-static void
-mix_in_parts (VigCuda *cuda, const VigGlaMix *a)
-{
-  const bool f32 = a->type == VIG_TYPE_F32;
-  const int rows = a->batch * a->tokens, hk = a->heads * a->dk, hv = a->heads * a->dv;
-  const size_t width = 2 * hk + 2 * hv + a->rank;
-  const size_t between = (between_numbers (cuda, a->batch, a->tokens, a->heads, a->dk, a->dv) + 3) / 4 * 4;
-  const size_t decays = ((size_t) rows * 2 * hk + 3) / 4 * 4, outputs = f32 ? 0 : ((size_t) rows * hv + 3) / 4 * 4;
-  const size_t wide = f32 ? 0 : rows * width;
-  float *memory = (float *) vig_cuda_scratch (cuda, sizeof (float) * (between + decays + outputs + wide));
-  float *gk = memory + between, *o = f32 ? (float *) a->m : gk + decays, *joint = gk + decays + outputs;
-  const float *q = (const float *) a->q, *k = (const float *) a->k, *v = (const float *) a->v;
-  const float *gate = (const float *) a->gate, *low = (const float *) a->low;
-  ptrdiff_t row = a->row;
-
-  if (!memory)
-    return;
-  if (!f32) {
-    auto kernel = a->type == VIG_TYPE_BF16 ? widen<vig_bf16> : widen<vig_half>;
-    vig_cuda_ok (cuda, VIG_LAUNCH (kernel, (unsigned) ((wide + 255) / 256), 256, 0, cuda->stream, *a, joint),
-        "launching gla_mix, widening");
-    q = joint, k = q + hk, v = k + hk, gate = v + hv, low = gate + hv;
-    row = (ptrdiff_t) width;
-  }
-  VigLogDecay decay = {};
-  decay.rows = rows, decay.rank = a->rank, decay.c = 2 * hk, decay.low = low, decay.low_row = row;
-  decay.weight = a->gk_weight, decay.bias = a->gk_bias, decay.gk = gk;
-  vig_cuda_log_decay (cuda, &decay);
-
-  VigGlaBidir gla = {};
-  gla.batch = a->batch, gla.tokens = a->tokens, gla.heads = a->heads, gla.dk = a->dk, gla.dv = a->dv;
-  gla.q = q, gla.k = k, gla.v = v, gla.row = row;
-  gla.gk_fw = gk, gla.gk_bw = gk + hk, gla.gk_row = 2 * hk, gla.o = o, gla.scale = a->scale;
-  bidir (cuda, &gla, memory);
-
-  VigGateMix mix = {};
-  mix.rows = rows, mix.heads = a->heads, mix.dv = a->dv, mix.gate = gate, mix.gate_row = row, mix.o = o, mix.l = a->l;
-  mix.g_norm = a->g_norm, mix.l_norm = a->l_norm, mix.eps = a->eps, mix.act = a->act, mix.m = a->m, mix.type = a->type;
-  vig_cuda_gate_mix (cuda, &mix);
-}
-
-static void
-gla_mix_cuda (void *ctx, const VigGlaMix *a)
-{
-  mix_in_parts ((VigCuda *) ctx, a);
+    vig_cuda_gla_bidir (cuda, a, memory);
 }
 
 void
 vig_cuda_use_gla (VigKernels *k)
 {
   k->gla_bidir = gla_bidir_cuda;
-  k->gla_mix = gla_mix_cuda;
 }

@@ -32,93 +32,10 @@
 #include <type_traits>
 
 #include "cuda/cuda.h"
+#include "cuda/rows.cuh"
 
-enum { THREADS = 256, WARP = 32, ALL = 0xffffffff };
+enum { THREADS = 256 };
 enum { MANY_BLOCKS = 264 }; /* two for each multiprocessor of an H100 */
-
-/* ---- four elements at a time -------------------------------------------------------------------------------------- */
-
-/* p[0 .. 3]; where only `left` are there and the access is not wide, the rest is `none`. */
-template <bool wide, typename T>
-static __device__ __forceinline__ float4
-load4 (const T *p, int left, float none = 0)
-{
-  if (wide)
-    return vig_load4 (p);
-  return make_float4 (vig_to_float (p[0]), left > 1 ? vig_to_float (p[1]) : none, left > 2 ? vig_to_float (p[2]) : none,
-      left > 3 ? vig_to_float (p[3]) : none);
-}
-
-template <bool wide, typename T>
-static __device__ __forceinline__ void
-store4 (T *p, int left, float4 f)
-{
-  if (wide) {
-    vig_store4 (p, f);
-    return;
-  }
-  p[0] = vig_from_float<T> (f.x);
-  if (left > 1)
-    p[1] = vig_from_float<T> (f.y);
-  if (left > 2)
-    p[2] = vig_from_float<T> (f.z);
-  if (left > 3)
-    p[3] = vig_from_float<T> (f.w);
-}
-
-/* a * b + c */
-static __device__ __forceinline__ float4
-fma4 (float4 a, float4 b, float4 c)
-{
-  return make_float4 (fmaf (a.x, b.x, c.x), fmaf (a.y, b.y, c.y), fmaf (a.z, b.z, c.z), fmaf (a.w, b.w, c.w));
-}
-
-/* a . b + c, in order */
-static __device__ __forceinline__ float
-dot4 (float4 a, float4 b, float c)
-{
-  return fmaf (a.w, b.w, fmaf (a.z, b.z, fmaf (a.y, b.y, fmaf (a.x, b.x, c))));
-}
-
-template <typename F>
-static __device__ __forceinline__ float4
-map4 (float4 v, F f)
-{
-  return make_float4 (f (v.x), f (v.y), f (v.z), f (v.w));
-}
-
-/* Over groups of `lanes` neighbours, a power of two; every lane gets the same bits. The whole warp comes here. */
-static __device__ __forceinline__ float
-sum_lanes (float x, int lanes = WARP)
-{
-  for (int d = lanes / 2; d; d /= 2)
-    x += __shfl_xor_sync (ALL, x, d);
-  return x;
-}
-
-static __device__ __forceinline__ float
-max_lanes (float x)
-{
-  for (int d = WARP / 2; d; d /= 2)
-    x = fmaxf (x, __shfl_xor_sync (ALL, x, d));
-  return x;
-}
-
-static __device__ __forceinline__ float
-sigmoid (float x)
-{
-  return 1 / (1 + expf (-x));
-}
-
-static __device__ __forceinline__ float
-act (VigAct a, float x)
-{
-  switch (a) {
-    case VIG_ACT_SILU: return x * sigmoid (x);
-    case VIG_ACT_GELU: return 0.5f * x * erfcf (-x * 0.70710678118654752f);
-    default: return x;
-  }
-}
 
 /* ---- host side: choosing a kernel ----------------------------------------------------------------------------------- */
 
@@ -573,7 +490,7 @@ void
 vig_cuda_swiglu (VigCuda *cuda, const void *u, VigType u_type, int rows, int width, void *y, VigType type)
 {
   unsigned across = blocks (blocks (width, 4), WARP) * WARP;
-  dim3 block (across < THREADS ? across : THREADS);
+  dim3 block (across < THREADS ? across : +THREADS);
   block.y = THREADS / block.x;
   bool wide = width % 4 == 0 && wide_at (u, u_type) && wide_at (y, type);
   with_type (type, [&] (auto element) {

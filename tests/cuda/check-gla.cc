@@ -28,19 +28,6 @@ vig_cuda_scratch (VigCuda *, size_t size)
 
 typedef void (*Form) (VigCuda *cuda, const VigGlaBidir *a);
 
-/* of gla_mix in parts, which the table's check tests */
-void
-vig_cuda_log_decay (VigCuda *, const VigLogDecay *)
-{
-  g_assert_not_reached ();
-}
-
-void
-vig_cuda_gate_mix (VigCuda *, const VigGateMix *)
-{
-  g_assert_not_reached ();
-}
-
 static void
 chunked (VigCuda *cuda, const VigGlaBidir *a)
 {

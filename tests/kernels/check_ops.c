@@ -536,7 +536,7 @@ static const int nd_shapes[][CHECK_DIMS] = {
 
 /* ---- gla_mix ---- */
 
-enum { MIX_L, MIX_H, MIX_DK, MIX_DV, MIX_GAP, MIX_ACT, MIX_TYPE };
+enum { MIX_L, MIX_H, MIX_DK, MIX_DV, MIX_GAP, MIX_ACT, MIX_TYPE, MIX_GATES /* range of z */ };
 
 enum { MIX_RANK = 16 };
 
@@ -549,7 +549,8 @@ mix_tensors (CheckCase *c)
   add (c, (CheckTensor) { .name = "joint", .type = d[MIX_TYPE], .size = (size_t) d[MIX_L] * row, .range = 2, .row = row,
       .used = used });
   add (c, (CheckTensor) { .name = "gk_weight", .size = 2 * (size_t) hk * MIX_RANK, .range = 1, .shared = true });
-  add (c, (CheckTensor) { .name = "gk_bias", .size = 2 * (size_t) hk, .range = 6, .shared = true });
+  add (c, (CheckTensor) { .name = "gk_bias", .size = 2 * (size_t) hk,
+      .range = d[MIX_GATES] ? (float) d[MIX_GATES] : 6, .shared = true });
   add (c, (CheckTensor) { .name = "l", .type = d[MIX_TYPE], .size = n, .range = 2 });
   add (c, (CheckTensor) { .name = "g_norm", .size = d[MIX_DV], .range = 1, .offset = 1, .shared = true });
   add (c, (CheckTensor) { .name = "l_norm", .size = d[MIX_DV], .range = 1, .offset = 1, .shared = true });
@@ -582,6 +583,7 @@ mix_shape (int *d, GRand *random, VigType type)
   d[MIX_GAP] = any (random, 0, 20);
   d[MIX_ACT] = any (random, VIG_ACT_NONE, VIG_ACT_GELU);
   d[MIX_TYPE] = type;
+  d[MIX_GATES] = any (random, 0, 2) ? 0 : 3000; /* channels that forget nothing, and those that forget all */
 }
 
 static void
@@ -595,6 +597,11 @@ mix_16_draw (int *d, GRand *random)
 {
   mix_shape (d, random, any (random, VIG_TYPE_BF16, VIG_TYPE_F16));
   d[MIX_DV] = MAX (d[MIX_DV], 7); /* the norm of one channel is its sign, whatever its error */
+  if (any (random, 0, 1)) {        /* as models have them */
+    d[MIX_L] = any (random, 1, 330);
+    d[MIX_DK] = 16 * any (random, 1, 2);
+    d[MIX_DV] = 2 * d[MIX_DK];
+  }
 }
 
 static const int mix_shapes[][CHECK_DIMS] = {
@@ -605,7 +612,9 @@ static const int mix_shapes[][CHECK_DIMS] = {
 static const int mix_16_shapes[][CHECK_DIMS] = {
   { 196, 3, 32, 64, 0, VIG_ACT_SILU, VIG_TYPE_BF16 }, { 784, 6, 16, 32, 0, VIG_ACT_NONE, VIG_TYPE_BF16 },
   { 196, 3, 32, 64, 0, VIG_ACT_SILU, VIG_TYPE_F16 }, { 1, 3, 32, 64, 0, VIG_ACT_SILU, VIG_TYPE_BF16 },
-  { 197, 2, 31, 67, 3, VIG_ACT_NONE, VIG_TYPE_BF16 },
+  { 197, 2, 31, 67, 3, VIG_ACT_NONE, VIG_TYPE_BF16 }, { 257, 1, 32, 64, 5, VIG_ACT_SILU, VIG_TYPE_BF16, 3000 },
+  { 330, 2, 16, 32, 0, VIG_ACT_GELU, VIG_TYPE_F16 }, { 33, 3, 32, 64, 1, VIG_ACT_NONE, VIG_TYPE_F16, 100 },
+  { 256, 1, 16, 32, 0, VIG_ACT_NONE, VIG_TYPE_BF16 }, { 64, 1, 32, 64, 0, VIG_ACT_NONE, VIG_TYPE_F16, 3000 },
 };
 
 /* ---- mlp ---- */
@@ -768,9 +777,9 @@ const CheckOp check_ops[] = {
     .rms_tolerance = 1e-7, .tolerance = 2e-6 },
   { ROW (norm_dwconv, nd, "h w c act type layer"), .draw = nd_draw, SHAPES (nd_shapes, 2),
     .rms_tolerance = 4e-6, .tolerance = 2e-6 },
-  { ROW (gla_mix, mix, "tokens heads dk dv gap act type"), .draw = mix_draw, SHAPES (mix_shapes, 1),
+  { ROW (gla_mix, mix, "tokens heads dk dv gap act type gates"), .draw = mix_draw, SHAPES (mix_shapes, 1),
     .rms_tolerance = 2e-5, .tolerance = 2e-5 },
-  { .name = "gla_mix_16", .slot = offsetof (VigKernels, gla_mix), .dims = "tokens heads dk dv gap act type",
+  { .name = "gla_mix_16", .slot = offsetof (VigKernels, gla_mix), .dims = "tokens heads dk dv gap act type gates",
     .tensors = mix_tensors, .call = mix_call, .draw = mix_16_draw, SHAPES (mix_16_shapes, 2),
     .rms_tolerance = 2e-2, .tolerance = 1e-2 }, /* as gla_bidir_bf16 */
   { ROW (mlp, mlp, "rows c width type layer"), .draw = mlp_draw, SHAPES (mlp_shapes, 1), .open = mlp_open,

@@ -85,7 +85,7 @@ convolution (const Forward *f, const VigConvWeights *w, const float *x, bool pla
 {
   f->k->im2col (f->k->ctx, &(VigIm2col) { .batch = f->n, .h = (int) from.h, .w = (int) from.w, .c = (int) w->in,
       .kernel = (int) w->kernel, .stride = (int) w->stride, .pad = (int) w->pad, .out_h = (int) to.h,
-      .out_w = (int) to.w, .planar = planar, .x = x, .cols = cols, .type = f->w->type });
+      .out_w = (int) to.w, .planar = planar, .x = x, .cols = cols, .row = (int) w->row, .type = f->w->type });
   product (f, w->matmul, cols, y, (int) (to.h * to.w), false);
 }
 
@@ -193,7 +193,8 @@ fused_block (Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, Vig
       .act = f->c->out_act ? VIG_ACT_SILU : VIG_ACT_NONE, .m = b->m, .type = type });
   product (f, w->o_proj, b->m, x, tokens, true);
   k->mlp (k->ctx, &(VigMlp) { .batch = f->n, .rows = tokens, .c = d, .x = x, .norm_weight = w->mlp_norm.weight,
-      .norm_bias = w->mlp_norm.bias, .eps = norm_eps (&w->mlp_norm), .in = w->mlp_in, .out = w->mlp_out });
+      .norm_bias = w->mlp_norm.bias, .eps = norm_eps (&w->mlp_norm), .in = w->mlp_in, .out = w->mlp_out,
+      .spare = b->l, .spare_size = b->mixer_bytes });
 }
 
 /* All blocks of stage s and, but for the last, the step to the next one's grid and width. */

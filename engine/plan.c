@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "plan.h"
+#include "weights.h"
 
 #include <numbers.h>
 
@@ -90,9 +91,9 @@ layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
   gsize shared = arena.at; /* from here on the parts of the network follow one another in the same memory */
   p->stem_out = take (&arena, B * tokens (p->stem) * half * f32);
   gsize cols = arena.at;
-  p->cols[0] = take (&arena, B * tokens (p->stem) * first * first * 3 * any);
+  p->cols[0] = take (&arena, B * tokens (p->stem) * vig_conv_row (first, 3) * any);
   arena.at = cols;
-  p->cols[1] = take (&arena, B * tokens (p->grids[0]) * 9 * half * any);
+  p->cols[1] = take (&arena, B * tokens (p->grids[0]) * vig_conv_row (3, half) * any);
   for (guint s = 0; s < c->n_stages; s++) {
     VigStageBuffers *b = &p->stages[s];
     gsize n = B * tokens (p->grids[s]), d = c->dims[s], hidden = vig_config_mlp_width (c, s);
@@ -100,6 +101,7 @@ layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
     b->l = take (&arena, n * d * any);
     b->joint = take (&arena, n * (3 * d + VIG_GATE_RANK) * (p->fused ? any : f32));
     b->m = take (&arena, n * d * any);
+    b->mixer_bytes = arena.at - shared;
     if (!p->fused) {
       b->a = take (&arena, n * d * f32);
       b->gk = take (&arena, n * d * f32);
@@ -110,7 +112,7 @@ layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
     }
     arena.at = shared;
     if (s + 1 < c->n_stages)
-      b->cols = take (&arena, B * tokens (p->grids[s + 1]) * 9 * d * any);
+      b->cols = take (&arena, B * tokens (p->grids[s + 1]) * vig_conv_row (3, d) * any);
   }
   arena.at = shared;
   p->normed = take (&arena, B * tokens (p->grids[c->n_stages - 1]) * features * f32);

@@ -15,6 +15,7 @@ typedef struct {
   void *l;         /* [B, L, D] of type */
   void *joint;     /* [B, L, 3D + 16] of type if fused, else f32 */
   void *m;         /* [B, L, D] of type */
+  gsize mixer_bytes; /* from l to the end of m */
   /* only where operators are not fused */
   float *a;        /* [B, L, D] normed input; then o, the sum of both scans */
   float *gk;       /* [B, L, D] log decays: forward D/2, backward D/2 */

@@ -61,29 +61,29 @@ norm (Builder *b, const char *prefix, guint c, gboolean bias)
   };
 }
 
-/* [out, in, taps] -> [out, taps, in]: patches keep the channels of one position together. */
+/* [out, in, taps] -> rows of [taps, in]: patches keep the channels of one position together. */
 static void
-channels_last (float *to, const float *from, gsize out, gsize in, gsize taps)
+channels_last (float *to, gsize row, const float *from, gsize out, gsize in, gsize taps)
 {
   for (gsize o = 0; o < out; o++)
     for (gsize i = 0; i < in; i++)
       for (gsize t = 0; t < taps; t++)
-        to[(o * taps + t) * in + i] = from[(o * in + i) * taps + t];
+        to[o * row + t * in + i] = from[(o * in + i) * taps + t];
 }
 
 static VigConvWeights
 conv (Builder *b, const char *prefix, guint conv_index, guint norm_index, guint in, guint out, guint kernel,
     guint stride)
 {
-  guint taps = kernel * kernel;
-  g_autofree float *weight = scratch (b, (gsize) out * taps * in);
+  guint taps = kernel * kernel, row = vig_conv_row (kernel, in);
+  g_autofree float *weight = scratch (b, (gsize) out * row); /* zeros */
   g_autofree char *norm_name = g_strdup_printf ("%s.%u", prefix, norm_index);
 
   if (weight)
-    channels_last (weight, vig_model_get_weight (b->model, "%s.%u.weight", prefix, conv_index), out, in, taps);
+    channels_last (weight, row, vig_model_get_weight (b->model, "%s.%u.weight", prefix, conv_index), out, in, taps);
   return (VigConvWeights) {
-    .kernel = kernel, .stride = stride, .pad = 1, .in = in, .out = out,
-    .matmul = pack (b, weight, vig_model_get_weight (b->model, "%s.%u.bias", prefix, conv_index), out, taps * in,
+    .kernel = kernel, .stride = stride, .pad = 1, .in = in, .out = out, .row = row,
+    .matmul = pack (b, weight, vig_model_get_weight (b->model, "%s.%u.bias", prefix, conv_index), out, row,
         b->w->type),
     .norm = norm (b, norm_name, out, TRUE),
   };
@@ -118,7 +118,7 @@ block (Builder *b, VigBlockWeights *out, const char *p, guint d, guint heads, gu
   g_autofree float *dwconv = scratch (b, 9 * d);
 
   if (dwconv)
-    channels_last (dwconv, vig_model_get_weight (m, "%s.in_proj.0.weight", op), 1, d, 9);
+    channels_last (dwconv, 9 * d, vig_model_get_weight (m, "%s.in_proj.0.weight", op), 1, d, 9);
   *out = (VigBlockWeights) {
     .attn_norm = norm (b, norm1, d, h),
     .mlp_norm = norm (b, norm2, d, h),

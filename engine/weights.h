@@ -14,9 +14,16 @@ typedef struct {
 /* A convolution as a matrix product over patches, and the LayerNorm behind it. */
 typedef struct {
   guint kernel, stride, pad, in, out; /* in, out: channels */
-  VigMatmul *matmul;                  /* [out, kernel * kernel * in]: (ky, kx, channel) */
+  guint row;                          /* kernel * kernel * in, in whole eights: rows that tensor cores read fast */
+  VigMatmul *matmul;                  /* [out, row]: (ky, kx, channel), then zeros */
   VigNormWeights norm;
 } VigConvWeights;
+
+static inline guint
+vig_conv_row (guint kernel, guint in)
+{
+  return (kernel * kernel * in + 7) / 8 * 8;
+}
 
 /* D, I (MLP width) and DV are those of the block's stage. */
 typedef struct {

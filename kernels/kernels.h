@@ -74,7 +74,8 @@ typedef struct {
   int out_h, out_w;
   bool planar;
   const float *x;
-  void *cols; /* [B, out_h * out_w, kernel * kernel * C] of type */
+  void *cols; /* [B, out_h * out_w, row] of type: kernel * kernel * C numbers, then zeros */
+  int row;    /* 0: without zeros */
   VigType type;
 } VigIm2col;
 

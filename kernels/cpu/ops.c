@@ -89,7 +89,8 @@ im2col_planar (const VigIm2col *a, const float *x, size_t to, int oy, int ox, in
 TEMPLATE
 im2col_rows (const VigIm2col *a, int first, int end, VigType type)
 {
-  size_t item = (size_t) a->h * a->w * a->c, row = (size_t) a->kernel * a->kernel * a->c;
+  size_t item = (size_t) a->h * a->w * a->c, filled = (size_t) a->kernel * a->kernel * a->c;
+  size_t row = a->row ? (size_t) a->row : filled;
   for (int r = first; r < end; r++) {
     int ox = r % a->out_w, oy = r / a->out_w % a->out_h;
     const float *x = a->x + r / a->out_w / a->out_h * item;
@@ -100,6 +101,8 @@ im2col_rows (const VigIm2col *a, int first, int end, VigType type)
       im2col_planar (a, x, r * row, oy, ox, 3, true, type);
     else
       im2col_planar (a, x, r * row, oy, ox, a->c, false, type);
+    for (size_t i = filled; i < row; i++)
+      v_put_one (a->cols, r * row + i, type, 0);
   }
 }
 

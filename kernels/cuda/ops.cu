@@ -73,13 +73,14 @@ item_grid (size_t elements, int batch)
 
 /* ---- im2col ------------------------------------------------------------------------------------------------------------ */
 
-/* Element i of an item's cols: where it is in x, or -1 in the padding. */
+/* Element i of an item's cols: where it is in x, or -1 in the padding and at the row's end. */
 static __device__ __forceinline__ int
 source_of (const VigIm2col &a, unsigned i)
 {
-  unsigned c = i % a.c, tap = i / a.c;
-  unsigned kx = tap % a.kernel, ky = tap / a.kernel % a.kernel;
-  unsigned position = tap / (a.kernel * a.kernel);
+  unsigned position = i / a.row, c = i % a.row % a.c, tap = i % a.row / a.c;
+  unsigned kx = tap % a.kernel, ky = tap / a.kernel;
+  if (ky >= (unsigned) a.kernel)
+    return -1;
   int x = (int) (position % a.out_w * a.stride + kx) - a.pad, y = (int) (position / a.out_w * a.stride + ky) - a.pad;
   if (x < 0 || x >= a.w || y < 0 || y >= a.h)
     return -1;
@@ -91,7 +92,7 @@ template <typename T, bool pixels, bool wide>
 static __global__ void
 __launch_bounds__ (THREADS) im2col (VigIm2col a)
 {
-  unsigned item = (unsigned) a.out_h * a.out_w * a.kernel * a.kernel * a.c, i = 4 * (blockIdx.x * THREADS + threadIdx.x);
+  unsigned item = (unsigned) a.out_h * a.out_w * a.row, i = 4 * (blockIdx.x * THREADS + threadIdx.x);
   if (i >= item)
     return;
   int left = (int) (item - i), at[4];
@@ -114,13 +115,17 @@ static void
 vig_im2col_cuda (void *ctx, const VigIm2col *a)
 {
   VigCuda *cuda = static_cast<VigCuda *> (ctx);
-  size_t item = (size_t) a->out_h * a->out_w * a->kernel * a->kernel * a->c;
+  VigIm2col with_row = *a;
+  if (!a->row)
+    with_row.row = a->kernel * a->kernel * a->c;
+  size_t item = (size_t) a->out_h * a->out_w * with_row.row;
   assert (item <= INT32_MAX && (size_t) a->h * a->w * a->c <= INT32_MAX);
   with_type (a->type, [&] (auto element) {
     typedef decltype (element) T;
-    bool wide = item % 4 == 0 && wide_at (a->cols, a->type), pixels = wide && !a->planar && a->c % 4 == 0 && wide_at (a->x);
+    bool wide = item % 4 == 0 && wide_at (a->cols, a->type), pixels = wide && !a->planar && a->c % 4 == 0 && with_row.row % 4 == 0 && wide_at (a->x);
     auto kernel = pixels ? im2col<T, true, true> : wide ? im2col<T, false, true> : im2col<T, false, false>;
-    vig_cuda_ok (cuda, VIG_LAUNCH (kernel, item_grid (item, a->batch), THREADS, 0, cuda->stream, *a), "launching im2col");
+    vig_cuda_ok (cuda, VIG_LAUNCH (kernel, item_grid (item, a->batch), THREADS, 0, cuda->stream, with_row),
+        "launching im2col");
   });
 }
 

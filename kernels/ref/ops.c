@@ -31,10 +31,11 @@ act (VigAct a, double x)
 void
 vig_im2col_c (void *ctx, const VigIm2col *a)
 {
+  int filled = a->kernel * a->kernel * a->c;
   size_t i = 0;
   for (int b = 0; b < a->batch; b++)
     for (int oy = 0; oy < a->out_h; oy++)
-      for (int ox = 0; ox < a->out_w; ox++)
+      for (int ox = 0; ox < a->out_w; ox++) {
         for (int ky = 0; ky < a->kernel; ky++)
           for (int kx = 0; kx < a->kernel; kx++)
             for (int c = 0; c < a->c; c++) {
@@ -44,6 +45,9 @@ vig_im2col_c (void *ctx, const VigIm2col *a)
                                     : (((size_t) b * a->h + y) * a->w + x) * a->c + c;
               vig_set (a->cols, i++, a->type, inside ? a->x[at] : 0);
             }
+        for (int c = filled; c < a->row; c++)
+          vig_set (a->cols, i++, a->type, 0);
+      }
 }
 
 void

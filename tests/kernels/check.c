@@ -478,8 +478,8 @@ test_f16_variant (gconstpointer row)
   g_free (x);
 }
 
-/* Every slot of the table is an operator with a row here or one of the functions around them, and every backend
- * fills it. */
+/* Every slot of the table but those at its end, which a backend may leave out, is an operator with a row here or one of the
+ * functions around them, and every backend fills it. */
 static void
 test_table (void)
 {
@@ -491,7 +491,7 @@ test_table (void)
   VigKernels *backends[] = { vig_kernels_ref_open (), vig_kernels_cpu_open (1, 0), vig_kernels_cpu_open (1, VIG_CPU_ALL),
     gpu_open (1) };
 
-  for (size_t slot = SLOT (close); slot < sizeof (VigKernels); slot += sizeof (void (*) (void))) {
+  for (size_t slot = SLOT (close); slot < SLOT (pipe_create); slot += sizeof (void (*) (void))) {
     gboolean known = FALSE;
     for (guint i = 0; i < G_N_ELEMENTS (around); i++)
       known |= around[i] == slot;

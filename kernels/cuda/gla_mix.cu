@@ -35,8 +35,8 @@
  * What a type of 16 bits rounds: q and k decayed, v (exact), A and S to tf32. Sums are fp32.
  *
  * Counted for an H100, ViG-T at 224, batch 128 (75,264 tokens of heads): 48 MB to move, 16 us; instructions about as many
- * us, most of them for the logarithms of the decays. Shared memory for 196 tokens: 73.7 KB, three blocks on a
- * multiprocessor, so that all 384 run at once.
+ * us. Shared memory for 196 tokens: 73.7 KB; 80 registers (sm_90, nvcc 13.0, none spilled): three blocks of 256 threads on
+ * a multiprocessor, so that all 384 run at once. (16, 32): five blocks of 128.
  */
 #include "cuda/device.cuh"
 
@@ -56,6 +56,7 @@ struct Shape {
     DV = 2 * DK,
     WARPS = DV / 16, /* of a direction */
     THREADS = 32 * WARPS,
+    TOGETHER = DK == 32 ? 3 : 5, /* blocks on a multiprocessor: more would spill registers */
     OWN = 3 * BLOCK * DK * 2,                             /* bytes: a block's log decays, then its numbers for A */
     WALK = BLOCKS * (OWN + 2 * BLOCK * DK * 2 + DK * 4 + BLOCK * BLOCK * 4), /* bytes of a direction */
   };
@@ -479,7 +480,7 @@ walk_tile (const VigGlaMix &a, const Walk<T, DK> &w, float *O, int tokens, int t
 /* outputs: m, from S before the segment; else what the segment adds to S and how it decays it. */
 template <typename T, int DK, bool outputs, bool wide>
 static __global__ void
-__launch_bounds__ ((2 * Shape<DK>::THREADS), 3)
+__launch_bounds__ ((2 * Shape<DK>::THREADS), Shape<DK>::TOGETHER)
 gla_mix (VigGlaMix a, Segments seg)
 {
   using G = Shape<DK>;

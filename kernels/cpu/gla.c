@@ -175,24 +175,16 @@ state_store (const VigGlaBidir *a, int first, int end, const float *S, float *st
 }
 
 static inline void
-prefetch_run (const float *p, int n)
-{
-  for (int i = 0; i < n; i += 16)
-    __builtin_prefetch (p + i);
-}
-
-/* A head's numbers lie a row apart, too far for the hardware to see a pattern. */
-static inline void
-prefetch (const VigGlaBidir *a, const float *q, const float *k, const float *v, const float *gk, const float *o, int done,
+prefetch_tokens (const VigGlaBidir *a, const float *q, const float *k, const float *v, const float *gk, const float *o, int done,
     int first, int end, int step)
 {
   for (int i = done + AHEAD; i < done + AHEAD + T && i < a->tokens; i++) {
     int t = step > 0 ? i : a->tokens - 1 - i;
-    prefetch_run (q + t * a->row, a->dk);
-    prefetch_run (k + t * a->row, a->dk);
-    prefetch_run (gk + t * a->gk_row, a->dk);
-    prefetch_run (v + t * a->row + first * SLICE, (end - first) * SLICE);
-    prefetch_run (o + (ptrdiff_t) t * a->heads * a->dv + first * SLICE, (end - first) * SLICE);
+    prefetch (q, (size_t) (t * a->row), a->dk, VIG_TYPE_F32);
+    prefetch (k, (size_t) (t * a->row), a->dk, VIG_TYPE_F32);
+    prefetch (gk, (size_t) (t * a->gk_row), a->dk, VIG_TYPE_F32);
+    prefetch (v, (size_t) (t * a->row + first * SLICE), (end - first) * SLICE, VIG_TYPE_F32);
+    prefetch (o, (size_t) t * a->heads * a->dv + first * SLICE, (end - first) * SLICE, VIG_TYPE_F32);
   }
 }
 
@@ -203,7 +195,7 @@ scan (const VigGlaBidir *a, const float *q, const float *k, const float *v, cons
 {
   for (int done = 0; done < a->tokens; done += T) {
     int t = step > 0 ? done : a->tokens - 1 - done, n = a->tokens - done < T ? a->tokens - done : T;
-    prefetch (a, q, k, v, gk, o, done, first, end, step);
+    prefetch_tokens (a, q, k, v, gk, o, done, first, end, step);
     chunk_factors (a, q, k, gk, t, step, n, f);
     for (int slice = first; slice < end; slice++) {
       int columns = a->dv - slice * SLICE;
@@ -363,8 +355,8 @@ scan_bf16 (const VigGlaBidir *a, const float *q, const float *k, const float *v,
 {
   for (int done = 0; done < a->tokens; done += 2 * T) {
     int t = step > 0 ? done : a->tokens - 1 - done, n = a->tokens - done < 2 * T ? a->tokens - done : 2 * T;
-    prefetch (a, q, k, v, gk, o, done, first, end, step);
-    prefetch (a, q, k, v, gk, o, done + T, first, end, step);
+    prefetch_tokens (a, q, k, v, gk, o, done, first, end, step);
+    prefetch_tokens (a, q, k, v, gk, o, done + T, first, end, step);
     double_factors (a, q, k, gk, t, step, n, f);
     for (int slice = first; slice < end; slice++) {
       int columns = a->dv - slice * SLICE;
@@ -519,9 +511,11 @@ head_scratch (const VigGlaMix *a, float *memory, HeadScratch *s)
 TEMPLATE
 columns_rows (const void *from, size_t first, ptrdiff_t row, int rows, int n, float *to, int to_row, VigType type)
 {
-  for (int r = 0; r < rows; r++)
+  for (int r = 0; r < rows; r++) {
+    prefetch (from, first + (r + AHEAD) * row, n, type);
     for (int c = 0; c < n; c += VW)
       v_put (to + (size_t) r * to_row + c, 0, VIG_TYPE_F32, n - c, v_get (from, first + r * row + c, type, n - c));
+  }
 }
 
 /* n columns from `first` on of item b's rows, as floats in `to`, or where they are. */

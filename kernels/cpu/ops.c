@@ -409,6 +409,8 @@ mix_pairs (const Mix *a, int first, int end, VigAct act, VigType gate_type, VigT
     const float *from = a->o + r * a->o_row + j * dv;
     size_t head = (size_t) (r * a->row + j * dv);
     Vec o2 = v_set (0), l2 = v_set (0);
+    prefetch (a->l, head + PAIRS * a->row, dv, type);
+    prefetch (a->gate, (size_t) ((r + PAIRS) * a->gate_row + j * dv), dv, gate_type);
     for (int c = 0; c < dv; c += VW) {
       Vec o = v_get_f (from + c, dv - c), l = v_get (a->l, head + c, type, dv - c);
       o2 = v_fma (o, o, o2);

@@ -344,6 +344,15 @@ v_act (Vec x, VigAct act)
   return act == VIG_ACT_SILU ? v_silu (x) : act == VIG_ACT_GELU ? v_gelu (x) : x;
 }
 
+/* n numbers from element i on will be wanted soon. For what lies a row apart, too far for the hardware to see a pattern. */
+static inline void
+prefetch (const void *p, size_t i, int n, VigType type)
+{
+  const char *at = (const char *) p + i * vig_type_size (type), *end = at + n * vig_type_size (type);
+  for (; at < end; at += 64)
+    __builtin_prefetch (at);
+}
+
 /* Inner loops take element types and activations as constants: templates, and calls of f (…, type) with the type as one. */
 #define TEMPLATE static inline __attribute__ ((always_inline)) void
 

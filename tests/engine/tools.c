@@ -294,11 +294,11 @@ test_bench (void)
     g_assert_cmpfloat (vig_json_get (json, numbers[i])->number, >, 0);
   g_assert_cmpfloat (vig_json_get (json, "batch")->number, ==, 2);
   g_assert_cmpfloat (vig_json_get (json, "product_gflops")->number, <, vig_json_get (json, "gflops")->number);
-  g_assert_nonnull (vig_json_get (vig_json_get (json, "profile"), "gla_bidir"));
+  g_assert_nonnull (vig_json_get (vig_json_get (json, "profile"), "gla_mix"));
   g_assert_true (g_str_has_prefix (text->out, "tiny_h on cpu ("));
   g_assert_nonnull (strstr (text->out, "fp32, batch 1, 224x224"));
   g_assert_nonnull (strstr (text->out, "% of the measured peak"));
-  g_assert_nonnull (strstr (text->out, "  gla_bidir "));
+  g_assert_nonnull (strstr (text->out, "  gla_mix "));
 
   refused (run ("VIG_BENCH", "--batch 2"), 2, "expected either --model or --random");
   refused (run ("VIG_BENCH", "--random tiny_h --model m.safetensors"), 2, "expected either --model or --random");

@@ -224,10 +224,12 @@ def occluder_surface(rng, sources, h, w, whole):
     else:             # one colour
         if rng.random() < 0.6:
             colour = np.float32(OCCLUDER_COLOURS[rng.integers(len(OCCLUDER_COLOURS))]) * rng.uniform(0.5, 1.1)
-        else:
-            colour = rng.uniform(10, 245) * 0.7 + np.float32(rng.uniform(10, 245, 3)) * 0.3
+        else:         # a coat, a wall, paper: often nearly grey
+            colour = rng.uniform(10, 245) + rng.choice([0.03, 0.3]) * np.float32(rng.uniform(-120, 120, 3))
         surface = np.empty((h, w, 3), np.float32)
         surface[:] = colour
+        if not whole and rng.random() < 0.2:   # nothing to be seen on it
+            return surface.clip(0, 255)
     if 0.42 <= kind < 0.62:   # stone, wood, cloth, leaves: fractal noise, sharp
         surface = surface + fractal(rng, h, w)[..., None] * rng.uniform(6, 40)
     if rng.random() < 0.65:   # uneven light
@@ -244,37 +246,63 @@ def occluder_surface(rng, sources, h, w, whole):
     return surface.clip(0, 255)
 
 
+def fingers(rng, mask):
+    """Bars side by side from one edge, each ending somewhere: touching, overlapping, or with gaps between."""
+    h, w = mask.shape
+    angle = rng.choice([0, 0.5, 1, 1.5]) * np.pi + rng.normal(0, 0.25)
+    along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    reach, span = np.abs(along) @ (w, h), np.abs(across) @ (w, h)
+    n = rng.integers(2, 7)
+    pitch = span / n * rng.uniform(0.9, 1.1)
+    spread = rng.uniform(0, 0.12)
+    for i in range(n):
+        at = np.array([w / 2, h / 2]) + across * (i - (n - 1) / 2 + rng.normal(0, 0.06)) * pitch
+        tip = at + along * reach * rng.uniform(0.05, 0.55)
+        root = at - along * reach + across * rng.normal(0, spread) * span
+        cv2.line(mask, tuple(map(int, root)), tuple(map(int, tip)), 1, max(2, int(pitch * rng.uniform(0.72, 1.1))))
+
+
+def leaves(rng, mask):
+    """Leaves, twigs, dirt, slats: many pieces of one shape, the picture showing through between them."""
+    h, w = mask.shape
+    wanted, size = rng.uniform(0.62, 0.9), h * np.exp(rng.uniform(np.log(0.06), np.log(0.3)))
+    long, flat, turn = size * rng.uniform(1, 3), size * rng.uniform(0.3, 1), rng.choice([0, 25, 180])
+    direction, oval = rng.uniform(0, 180), rng.random() < 0.6
+    while mask.mean() < wanted:
+        x, y, angle = rng.uniform(0, w), rng.uniform(0, h), direction + rng.uniform(-turn, turn)
+        if oval:
+            cv2.ellipse(mask, (int(x), int(y)), (int(long) + 1, int(flat) + 1), angle, 0, 360, 1, -1)
+        else:
+            cv2.fillPoly(mask, [np.int32(cv2.boxPoints(((x, y), (2 * long, 2 * flat), angle)))], 1)
+
+
 def occluder_mask(rng, h, w):
-    """0…1: which part is hidden; straight edges, blobs, or fingers, sharp or out of focus."""
+    """0…1: which part is hidden; straight edges, blobs, boxes, fingers or leaves, sharp or out of focus."""
     s = 240 / h
     mh, mw = 240, max(40, int(w * s))
     mask = np.zeros((mh, mw), np.float32)
     kind = rng.random()
-    if kind < 0.2:     # a straight edge at any angle
+    if kind < 0.15:    # a straight edge at any angle
         angle, ys, xs = rng.uniform(0, 2 * np.pi), *np.ogrid[0:mh, 0:mw]
         d = (xs - mw / 2) * np.cos(angle) + (ys - mh / 2) * np.sin(angle)
         mask[d < np.percentile(d, rng.uniform(60, 100))] = 1
-    elif kind < 0.4:   # a wavy blob
+    elif kind < 0.3:   # a wavy blob
         field = smooth_field(rng, mh, mw, rng.integers(2, 5))
         mask[field < np.percentile(field, rng.uniform(60, 100))] = 1
-    elif kind < 0.65:  # a box or paper, perhaps turned
+    elif kind < 0.5:   # a box or paper, perhaps turned
         box = ((mw * rng.uniform(0.3, 0.7), mh * rng.uniform(0.3, 0.7)), (mw * rng.uniform(0.75, 1.3), mh * rng.uniform(0.75, 1.3)),
                rng.choice([0, 0, 0, rng.uniform(-40, 40)]))
         cv2.fillPoly(mask, [np.int32(cv2.boxPoints(box))], 1)
-    elif kind < 0.8:   # a big round thing, or all but a round hole
+    elif kind < 0.62:  # a big round thing, or all but a round hole
         centre = (int(mw * rng.uniform(0.2, 0.8)), int(mh * rng.uniform(0.2, 0.8)))
         axes = (int(mw * rng.uniform(0.4, 0.8)), int(mh * rng.uniform(0.4, 0.8)))
         cv2.ellipse(mask, centre, axes, rng.uniform(0, 180), 0, 360, 1, -1)
         if rng.random() < 0.3:
             mask = 1 - cv2.ellipse(np.zeros_like(mask), centre, (axes[0] // 2, axes[1] // 2), 0, 0, 360, 1, -1)
-    elif kind < 0.95:  # fingers
-        angle = rng.uniform(0, 2 * np.pi)
-        along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-        n, width = rng.integers(2, 6), mh * rng.uniform(0.2, 0.4)
-        for i in range(n):
-            base = np.array([mw / 2, mh / 2]) + across * (i - n / 2 + 0.5) * width * rng.uniform(0.8, 0.98)
-            tip = base + along * mh * rng.uniform(0.1, 0.8)
-            cv2.line(mask, tuple(map(int, base - along * 2 * mh)), tuple(map(int, tip)), 1, int(width))
+    elif kind < 0.82:
+        fingers(rng, mask)
+    elif kind < 0.95:
+        leaves(rng, mask)
     else:
         mask[:] = 1
     mask = cv2.resize(mask, (w, h))
@@ -293,6 +321,9 @@ def covered(rng, sources):
     if not p.is_covered(share):
         return None
     surface = occluder_surface(rng, sources, h, w, share > 0.9)
+    if rng.random() < 0.25:   # round: darker towards the edges of the thing
+        inside = cv2.distanceTransform(np.uint8(mask > 0.5), cv2.DIST_L2, 3)
+        surface = surface * (rng.uniform(0.3, 0.9) + (inside / (0.12 * h)).clip(0, 1) * 0.6).clip(0, 1)[..., None]
     y = to_uint8(x * (1 - mask[..., None]) + surface * mask[..., None])
     seen = p.view(y)
     # a full cover must show a surface: an even one is a single colour, a dark one is black

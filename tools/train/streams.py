@@ -9,8 +9,8 @@ import picture as p
 from degrade import with_look
 
 FRAMES = 20
-DAMAGES = 4           # of one encoded clip
-SIZES = [(176, 144), (320, 176), (320, 240), (320, 240), (352, 288), (400, 224), (480, 272), (640, 360)]
+DAMAGES = 8           # of one encoded clip
+SIZES = [(176, 144), (320, 176), (320, 240), (320, 240), (352, 288), (400, 224), (480, 272), (480, 360), (640, 360), (848, 480)]
 
 # codec, container, quality options
 CODECS = [("mpeg4", "m4v", lambda r: ["-q:v", str(r.integers(2, 14))]),
@@ -18,6 +18,7 @@ CODECS = [("mpeg4", "m4v", lambda r: ["-q:v", str(r.integers(2, 14))]),
           ("mpeg2video", "mpeg2video", lambda r: ["-q:v", str(r.integers(2, 16))]),
           ("libx264", "h264", lambda r: ["-preset", "ultrafast", "-crf", str(r.integers(20, 36)), "-slices", str(r.integers(1, 9))]),
           ("libx264", "h264", lambda r: ["-preset", "superfast", "-bf", "0", "-crf", str(r.integers(20, 34))]),
+          ("libx264", "h264", lambda r: ["-preset", "veryfast", "-crf", str(r.integers(20, 34)), "-slices", str(r.integers(1, 5))]),
           ("mjpeg", "mjpeg", lambda r: ["-q:v", str(r.integers(2, 20)), "-pix_fmt", "yuvj420p"])]
 
 
@@ -95,21 +96,33 @@ def without_packets(rng, stream):
     return b"".join(kept)
 
 
+def without_fragments(rng, stream):
+    """What a network loses of frames longer than a packet, where the receiver puts the rest together again."""
+    chance, size = np.exp(rng.uniform(np.log(0.01), np.log(0.3))), int(rng.integers(400, 1400))
+    at, kept = 300, [stream[:300]]
+    for end in [start for start in units(stream) if start > 300] + [len(stream)]:
+        kept += [stream[i:min(end, i + size)] for i in range(at, end, size) if rng.random() > chance]
+        at = end
+    return b"".join(kept)
+
+
 def damage(rng, stream):
     """Flips, overwrites or drops bytes or packets, sparing the first headers."""
     kind, n = rng.random(), len(stream)
     if n < 3000:
         return stream
-    if kind < 0.12:
+    if kind < 0.1:
         return without_key_frame(rng, stream)
-    if kind < 0.42:
+    if kind < 0.32:
         return without_packets(rng, stream)
+    if kind < 0.52:
+        return without_fragments(rng, stream)
     stream = bytearray(stream)
     hits = int(max(1, n / np.exp(rng.uniform(np.log(400), np.log(12000)))))
     for at in np.sort(rng.integers(300, n, hits))[::-1]:
-        if kind < 0.65:
+        if kind < 0.72:
             stream[at] ^= 1 << rng.integers(8)
-        elif kind < 0.8:
+        elif kind < 0.85:
             run = int(rng.choice([1, 1, rng.integers(2, 60)]))
             stream[at:at + run] = rng.integers(0, 256, len(stream[at:at + run]), np.uint8).tobytes()
         else:
@@ -137,14 +150,18 @@ class Streams:
         views = [p.view(f) for f in clean]
         usable = [p.is_normal(v) for v in views]
         for _ in range(DAMAGES):
-            conceal = [[], [], ["-ec", "0"], ["-ec", "guess_mvs"]][rng.integers(4)]
+            conceal = [["-ec", "0"], ["-ec", "guess_mvs"], *[[]] * 6][rng.integers(8)]
             damaged = self.decode(damage(rng, stream), container, conceal, w, h)
             if not all(usable):   # frames may be lost: which is which is not known
                 continue
             some = damaged[rng.permutation(len(damaged))[:4]]
-            self.bad += [frame.copy() for frame in some if p.is_blocky(views[::2], p.view(frame))]
+            self.bad += [frame.copy() for frame in some if self.wanted(views[::2], p.view(frame))]
         self.good += [f.copy() for f in clean[np.flatnonzero(usable)][:: FRAMES // 5]]
         self.bad, self.good = self.bad[-self.pool:], self.good[-self.pool:]
+
+    def wanted(self, clean_views, seen):
+        """Visible damage; not all of what nobody could miss."""
+        return p.is_blocky(clean_views, seen) and (self.rng.random() < 0.35 or p.damaged_share(clean_views, seen) < 0.4)
 
     def decode(self, stream, container, conceal, w, h):
         flags = ["-flags", "+output_corrupt", "-err_detect", "ignore_err", *conceal]

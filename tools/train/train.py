@@ -52,8 +52,8 @@ def vary(rng, pixels, label):
 
 
 # shares of the draws: the classes that are learned first need few
-SHARES = {"normal": 30, "defocused": 11, "covered": 18, "over-exposed": 6, "black": 2, "test-pattern": 7, "snow": 2,
-          "solid-colour": 3, "blocky": 21}
+SHARES = {"normal": 38, "defocused": 11, "covered": 20, "over-exposed": 6, "black": 2, "test-pattern": 7, "snow": 2,
+          "solid-colour": 3, "blocky": 23}
 
 
 def draw(rng, ring, n):

@@ -1,6 +1,8 @@
-"""From a training checkpoint to a model file: the averaged weights as float16, with all metadata.
+"""From training checkpoints to a model file: the averaged weights as float16, with all metadata.
 
-    python3 export.py CHECKPOINT.pt MODEL.safetensors [VALID_RING…]
+    python3 export.py CHECKPOINT.pt[,CHECKPOINT.pt…] MODEL.safetensors [VALID_RING…]
+
+Several checkpoints, each of which went on from the one before, are averaged once more, weight by weight.
 
 With validation rings, the bias of "blocky" in the head is raised as far as it costs at most COST of the normal pictures there:
 training draws more normal than damaged pictures, and the model leans that way.
@@ -43,6 +45,12 @@ def lean(checkpoint, rings):
     return offset
 
 
+def load(paths):
+    checkpoints = [torch.load(path, weights_only=True) for path in paths.split(",")]
+    return {"config": checkpoints[0]["config"], "average": {
+        name: torch.stack([c["average"][name].float() for c in checkpoints]).mean(0) for name in checkpoints[0]["average"]}}
+
+
 def export(checkpoint, path, rings):
     if rings:
         checkpoint["average"]["head.bias"][p.LABELS.index("blocky")] += lean(checkpoint, rings)
@@ -57,4 +65,4 @@ def export(checkpoint, path, rings):
 
 
 if __name__ == "__main__":
-    export(torch.load(sys.argv[1], weights_only=True), sys.argv[2], [Ring(ring) for ring in sys.argv[3:]])
+    export(load(sys.argv[1]), sys.argv[2], [Ring(ring) for ring in sys.argv[3:]])

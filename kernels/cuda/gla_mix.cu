@@ -321,7 +321,7 @@ products (const Walk<T, DK> &w, const uint32_t q[4], const uint32_t k[4], const 
 #pragma unroll
     for (int e = 0; e < 2; e++) {
       const int j = 2 * w.t + e;
-      A[b][e] = w.g == j ? c[e] : w.g % 2 && w.g == j + 1 ? c[2 + e] : 0;
+      A[b][e] = w.g == j ? c[e] : w.g == j + 1 ? c[2 + e] : 0;
     }
   }
   __syncwarp ();

@@ -13,9 +13,9 @@ import subprocess
 import sys
 
 HOST_ONLY = ["matmul", "pipe"]  # files without a kernel
-# Bytes stored by one kernel: ours fit their registers, but for the token-by-token form with 64 or 256 key channels, which
-# no published model has, on the two latest architectures.
-MOST_SPILLED = {"100": 32, "120": 32}
+# Bytes stored by one kernel: ours fit their registers, but for the token-by-token form of gated linear attention, which
+# ptxas likes to hold to 128 registers.
+MAY_SPILL, A_LITTLE = "recurrent", 32
 ENTRY = re.compile(r"Compiling entry function '(\w+)' for 'sm_(\d+)'")
 SPILL = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
 REGISTERS = re.compile(r"Used (\d+) registers")
@@ -54,7 +54,8 @@ def check_log(log, archs):
     for arch in archs:
         kernels = found.get(arch, [])
         worst = max((k[2] for k in kernels), default=0)
-        point((bool(kernels) or name in HOST_ONLY) and worst <= MOST_SPILLED.get(arch, 0),
+        fits = all(k[2] <= (A_LITTLE if MAY_SPILL in k[0] else 0) for k in kernels)
+        point((bool(kernels) or name in HOST_ONLY) and fits,
               "%s sm_%s: %d kernels, at most %d registers, %d bytes spilled"
               % (name, arch, len(kernels), max((k[1] for k in kernels), default=0), worst),
               ["%s: %d registers, %d bytes spilled" % k for k in kernels])

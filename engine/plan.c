@@ -149,7 +149,8 @@ vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint ba
   p->workspace = kernels->alloc (kernels->ctx, p->workspace_bytes);
   if (kernels->pipe_create)
     p->pipe = kernels->pipe_create (kernels->ctx, vig_plan_results (&model->config, NULL, batch).bytes);
-  if (!p->workspace || (kernels->pipe_create && !p->pipe) || (!model->config.hierarchical && !resize_position_embedding (p, model))) {
+  if (!p->workspace || (kernels->pipe_create && !p->pipe)
+      || (!model->config.hierarchical && !resize_position_embedding (p, model))) {
     const char *why = kernels->finish (kernels->ctx);
     g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "input %ux%u: no memory for the %" G_GSIZE_FORMAT
         " bytes of workspace that a batch of %u needs%s%s", w, h, p->workspace_bytes, batch, why ? ": " : "",

@@ -104,6 +104,26 @@ def plain_tensors(c):
         out[p + "mlp.gate_proj.weight"] = (2 * hidden, d)
         out[p + "mlp.down_proj.weight"] = (d, hidden)
     out["norm.weight"] = (d,)
+    out.update(temporal_tensors(c))
+    return out
+
+
+def temporal_tensors(c):
+    """What the temporal kinds of docs/temporal.md add to a plain model, or have in another shape."""
+    d, t, out = c["embed_dim"], c.get("temporal", {}), {}
+    if t.get("kind") == "joint":
+        out["temporal_pos_embed"] = (1, t["frames"], d)
+        for i in range(c["depth"]):
+            out["blocks.%d.attn.boundary" % i] = (d // 2,)
+            if t["conv"] == "time":
+                out["blocks.%d.attn.in_proj.0.weight" % i] = (d, 1, 3, 3, 3)
+    if t.get("kind") == "stream":
+        w = t["width"]
+        for i in t["after"]:
+            p = "blocks.%d.temporal." % i
+            out.update({p + "norm.weight": (d,), p + "qkv_proj.weight": (2 * w, d), p + "gk_proj.0.weight": (16, d),
+                        p + "gk_proj.1.weight": (w // 2, 16), p + "gk_proj.1.bias": (w // 2,), p + "g_proj.weight": (w, d),
+                        p + "g_proj.bias": (w,), p + "g_norm.weight": (w // t["num_heads"],), p + "o_proj.weight": (d, w)})
     return out
 
 

@@ -35,6 +35,7 @@ RULES = (
     ("mlp.fc1.weight", 0.0, None, 1.25),
     ("mlp.fc2.weight", 0.0, None, 0.375),
     ("head.weight", 0.0, None, 5.0),
+    ("boundary", -2.0, 2.0, None),
     (".bias", 0.0, 0.125, None),
 )
 
@@ -50,20 +51,25 @@ def _offset_scale(name, shape):
     return offset, scale
 
 
+def uniform(name, seed, index):
+    """Numbers `index` (uint64 array) of the stream `name`, in [-1, 1)."""
+    h = 0xCBF29CE484222325  # FNV-1a of the name seeds one splitmix64 stream
+    for byte in name.encode():
+        h = (h ^ byte) * 0x100000001B3 % (1 << 64)
+    with np.errstate(over="ignore"):
+        z = np.uint64(h ^ seed) + (index + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(40)).astype(np.float64) * 2.0 ** -23 - 1.0
+
+
 def tensor(name, shape, seed, factors=()):
     """float32 array of `shape`; factors: (suffix, value) pairs, the first that ends the name multiplies."""
     offset, scale = _offset_scale(name, shape)
     factor = next((f for suffix, f in factors if name.endswith(suffix)), 1.0)
     offset, scale = float(np.float32(offset * factor)), float(np.float32(scale * factor))
-    h = 0xCBF29CE484222325  # FNV-1a of the name …
-    for byte in name.encode():
-        h = (h ^ byte) * 0x100000001B3 % (1 << 64)
-    with np.errstate(over="ignore"):  # … seeds one splitmix64 stream per tensor
-        z = np.uint64(h ^ seed) + np.arange(1, math.prod(shape) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    unit = (z >> np.uint64(40)).astype(np.float64) * 2.0 ** -23 - 1.0
+    unit = uniform(name, seed, np.arange(math.prod(shape), dtype=np.uint64))
     return (offset + scale * unit).astype(np.float32).reshape(shape)
 
 

@@ -357,18 +357,26 @@ vig_batcher_add_stream (VigBatcher *b)
   return s;
 }
 
-gboolean
-vig_stream_submit (VigStream *s, VigRequest *request, GError **error)
+/* What is wrong with one of them is said before any goes in. */
+static gboolean
+check_requests (VigBatcher *b, VigRequest *const *requests, guint n, GError **error)
 {
-  VigBatcher *b = s->batcher;
+  for (guint i = 0; i < n; i++) {
+    VigRequest *r = requests[i];
+    r->size = r->size ? r->size : b->work.size;
+    r->error = NULL;
+    r->next = NULL;
+    if (!b->work.check (b->work.data, &r->frame, r->size, error))
+      return FALSE;
+  }
+  return TRUE;
+}
 
-  request->size = request->size ? request->size : b->work.size;
-  request->error = NULL;
-  request->next = NULL;
-  if (!b->work.check (b->work.data, &request->frame, request->size, error))
-    return FALSE;
-  pthread_mutex_lock (&b->lock);
-  request->since = now (b);
+/* Under the lock. */
+static void
+append_request (VigStream *s, VigRequest *request, gint64 since)
+{
+  request->since = since;
   request->state = WAITING;
   if (s->tail)
     s->tail->next = request;
@@ -376,10 +384,29 @@ vig_stream_submit (VigStream *s, VigRequest *request, GError **error)
     s->head = request;
   s->tail = request;
   s->expected = !request->last;
-  b->n_waiting++;
+  s->batcher->n_waiting++;
+}
+
+gboolean
+vig_stream_submit_all (VigStream *s, VigRequest *const *requests, guint n, GError **error)
+{
+  VigBatcher *b = s->batcher;
+
+  if (!check_requests (b, requests, n, error))
+    return FALSE;
+  pthread_mutex_lock (&b->lock);
+  const gint64 since = now (b);
+  for (guint i = 0; i < n; i++)
+    append_request (s, requests[i], since);
   pthread_cond_signal (&b->changed);
   pthread_mutex_unlock (&b->lock);
   return TRUE;
+}
+
+gboolean
+vig_stream_submit (VigStream *stream, VigRequest *request, GError **error)
+{
+  return vig_stream_submit_all (stream, &request, 1, error);
 }
 
 void

@@ -134,6 +134,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (VigStream, vig_stream_free)
  */
 VIG_API gboolean vig_stream_submit (VigStream *stream, VigRequest *request, GError **error);
 
+/**
+ * vig_stream_submit_all:
+ * @requests: [@n]
+ * @error: as vig_stream_submit(); then none of them has been submitted
+ *
+ * As one after the other, except that no batch starts before the last of them is there: for several parts of a picture.
+ */
+VIG_API gboolean vig_stream_submit_all (VigStream *stream, VigRequest *const *requests, guint n, GError **error);
+
 /* Waits for the answer; returns at once where the request has not been submitted or was answered before. */
 VIG_API void vig_stream_wait (VigStream *stream, VigRequest *request);
 

@@ -480,6 +480,22 @@ test_bad_frame (void)
   fixture_free (f);
 }
 
+/* Nothing goes in before one has been refused. */
+static void
+test_bad_part (void)
+{
+  Fixture *f = fixture_new (1, 8);
+  VigRequest parts[3] = { { .frame = { .width = 1 } }, { .frame = { .width = 1 } }, { .frame = { .width = -3 } } };
+  VigRequest *requests[] = { &parts[0], &parts[1], &parts[2] };
+  GError *error = NULL;
+  g_assert_false (vig_stream_submit_all (f->streams[0], requests, 3, &error));
+  g_assert_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT);
+  g_clear_error (&error);
+  expect_nothing (f);
+  vig_stream_wait (f->streams[0], &parts[0]);
+  fixture_free (f);
+}
+
 static void
 test_cancel (void)
 {
@@ -689,6 +705,34 @@ test_clock (void)
   vig_batcher_free (batcher);
 }
 
+/* The parts of a picture are in one batch, however quick the thread that computes. */
+static void
+test_parts (void)
+{
+  enum { PARTS = 6, PICTURES = 300 };
+  Work work = { .time = 0 };
+  const VigBatcherWork w = { .check = check, .run = run, .data = &work, .n_classes = CLASSES, .size = 224 };
+  VigBatcher *batcher = vig_batcher_new (&w, PARTS, 0);
+  VigStream *stream = vig_batcher_add_stream (batcher);
+  guint8 picture = 1;
+  VigRequest parts[PARTS] = { 0 }, *requests[PARTS];
+
+  for (guint i = 0; i < PARTS; i++) {
+    parts[i].frame = (VigFrame) { .width = 1, .data = { &picture } };
+    requests[i] = &parts[i];
+  }
+  g_assert_true (vig_batcher_start (batcher, NULL));
+  for (guint n = 0; n < PICTURES; n++) {
+    g_assert_true (vig_stream_submit_all (stream, requests, PARTS, NULL));
+    for (guint i = 0; i < PARTS; i++) {
+      vig_stream_wait (stream, &parts[i]);
+      g_assert_cmpuint (parts[i].batch, ==, PARTS);
+    }
+  }
+  vig_stream_free (stream);
+  vig_batcher_free (batcher);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -708,9 +752,11 @@ main (int argc, char **argv)
   g_test_add_func ("/batcher/nothing-wanted", test_nothing_wanted);
   g_test_add_func ("/batcher/failure", test_failure);
   g_test_add_func ("/batcher/bad-frame", test_bad_frame);
+  g_test_add_func ("/batcher/bad-part", test_bad_part);
   g_test_add_func ("/batcher/cancel", test_cancel);
   g_test_add_func ("/batcher/called", test_called);
   g_test_add_func ("/batcher/threads", test_threads);
   g_test_add_func ("/batcher/clock", test_clock);
+  g_test_add_func ("/batcher/parts", test_parts);
   return g_test_run ();
 }

@@ -338,7 +338,7 @@ take_off (GstVigClassify *self, GstBuffer *buffer)
   GstClockTime now = stream_time (&self->in.segment, buffer);
   if (GST_CLOCK_TIME_IS_VALID (now))
     gst_object_sync_values (GST_OBJECT (self), now);
-  GstVigFlight *flight = gst_vig_flight_new (buffer, self->n_classes);
+  GstVigFlight *flight = gst_vig_flight_new (buffer);
   GST_OBJECT_LOCK (self);
   flight->settings = self->settings;
   GST_OBJECT_UNLOCK (self);
@@ -350,7 +350,9 @@ take_off (GstVigClassify *self, GstBuffer *buffer)
   }
   flight->due = is_due (self, buffer, &flight->settings);
   if (flight->due) {
-    gst_vig_flight_start (flight, self->stream, &self->in.info, upright (self, &flight->settings));
+    const GstVideoRectangle whole = { 0 };
+    gst_vig_flight_start (flight, self->stream, &self->in.info, upright (self, &flight->settings), self->n_classes,
+        &whole, 1);
     self->in.have_result = TRUE;
     self->in.since_result = 0;
   } else {
@@ -368,7 +370,7 @@ take_result (GstVigClassify *self, GstVigFlight *flight)
   if (!gst_vig_flight_land (flight))
     return FALSE;
   GstBuffer *buffer = flight->buffer;
-  memcpy (self->probabilities, flight->probabilities, self->n_classes * sizeof (float));
+  memcpy (self->probabilities, flight->shots[0].probabilities, self->n_classes * sizeof (float));
   self->have_result = TRUE;
   self->result_epoch = flight->epoch;
   self->result_start = self->result_end = GST_BUFFER_PTS (buffer);
@@ -376,7 +378,7 @@ take_result (GstVigClassify *self, GstVigFlight *flight)
     self->result_end += GST_BUFFER_DURATION (buffer);
   self->result_running = running_time (&self->segment, buffer);
 
-  const VigRequest *request = &flight->request;
+  const VigRequest *request = &flight->shots[0].request;
   GST_OBJECT_LOCK (self);
   self->stats.classified++;
   gst_vig_times_add (&self->stats.preprocess, request->preprocess_us * GST_USECOND);

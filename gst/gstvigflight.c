@@ -15,46 +15,92 @@ flight_get_type (void)
 static void
 flight_free (GstVigFlight *flight)
 {
-  if (flight->stream)
-    vig_stream_cancel (flight->stream, &flight->request);
+  for (guint i = 0; i < flight->n_shots; i++)
+    if (flight->shots[i].submitted)
+      vig_stream_cancel (flight->stream, &flight->shots[i].request);
   gst_vig_flight_land (flight);
+  for (guint i = 0; i < flight->n_shots; i++)
+    g_clear_error (&flight->shots[i].error);
+  g_free (flight->shots);
+  g_free (flight->probabilities);
   g_clear_error (&flight->error);
   gst_clear_buffer (&flight->buffer);
   g_free (flight);
 }
 
 GstVigFlight *
-gst_vig_flight_new (GstBuffer *buffer, guint n_classes)
+gst_vig_flight_new (GstBuffer *buffer)
 {
-  GstVigFlight *flight = g_malloc (sizeof *flight + n_classes * sizeof (float));
-  *flight = (GstVigFlight) { .buffer = buffer };
+  GstVigFlight *flight = g_new0 (GstVigFlight, 1);
+  flight->buffer = buffer;
   gst_mini_object_init (GST_MINI_OBJECT_CAST (flight), 0, flight_get_type (), NULL, NULL,
       (GstMiniObjectFreeFunction) flight_free);
   return flight;
 }
 
+static void
+aim (GstVigFlight *flight, GstVigShot *shot, const GstVideoRectangle *part)
+{
+  VigRequest *request = &shot->request;
+  request->frame = flight->frame.view;
+  if (part->w != 0) {
+    request->frame.crop_x = part->x;
+    request->frame.crop_y = part->y;
+    request->frame.crop_width = part->w;
+    request->frame.crop_height = part->h;
+  }
+  request->size = flight->settings.input_size;
+  request->last = flight->settings.interval > 1;
+  request->probabilities = shot->probabilities;
+}
+
+static void
+submit (GstVigFlight *flight)
+{
+  g_autofree VigRequest **requests = g_new (VigRequest *, flight->n_shots);
+  for (guint i = 0; i < flight->n_shots; i++)
+    requests[i] = &flight->shots[i].request;
+  if (!vig_stream_submit_all (flight->stream, requests, flight->n_shots, &flight->error))
+    return;
+  for (guint i = 0; i < flight->n_shots; i++)
+    flight->shots[i].submitted = TRUE;
+}
+
 void
-gst_vig_flight_start (GstVigFlight *flight, VigStream *stream, const GstVideoInfo *info, VigOrientation orientation)
+gst_vig_flight_start (GstVigFlight *flight, VigStream *stream, const GstVideoInfo *info, VigOrientation orientation,
+    guint n_classes, const GstVideoRectangle *parts, guint n)
 {
   flight->mapped = gst_vig_frame_map (&flight->frame, info, flight->buffer, orientation, &flight->error);
   if (!flight->mapped)
     return;
-  flight->request.frame = flight->frame.view;
-  flight->request.size = flight->settings.input_size;
-  flight->request.probabilities = flight->probabilities;
-  flight->request.last = flight->settings.interval > 1;
-  if (vig_stream_submit (stream, &flight->request, &flight->error))
-    flight->stream = stream;
+  flight->stream = stream;
+  flight->n_shots = n;
+  flight->shots = g_new0 (GstVigShot, n);
+  flight->probabilities = g_new (float, (gsize) n * n_classes);
+  for (guint i = 0; i < n; i++) {
+    flight->shots[i].probabilities = flight->probabilities + (gsize) i * n_classes;
+    aim (flight, &flight->shots[i], &parts[i]);
+  }
+  submit (flight);
+}
+
+static void
+land_shot (GstVigFlight *flight, GstVigShot *shot)
+{
+  if (!shot->submitted)
+    return;
+  vig_stream_wait (flight->stream, &shot->request);
+  shot->submitted = FALSE;
+  shot->error = g_steal_pointer (&shot->request.error);
+  if (shot->error && !flight->error)
+    flight->error = g_error_copy (shot->error);
 }
 
 gboolean
 gst_vig_flight_land (GstVigFlight *flight)
 {
-  if (flight->stream) {
-    vig_stream_wait (flight->stream, &flight->request);
-    flight->stream = NULL;
-    flight->error = g_steal_pointer (&flight->request.error);
-  }
+  for (guint i = 0; i < flight->n_shots; i++)
+    land_shot (flight, &flight->shots[i]);
   if (flight->mapped) {
     gst_vig_frame_unmap (&flight->frame);
     flight->mapped = FALSE;

@@ -18,13 +18,28 @@ typedef struct {
 } GstVigSettings;
 
 /**
+ * GstVigShot:
+ * @request: the picture, all of it or a part, on its way through the engine; once landed, what it took
+ * @probabilities: [classes]: the flight's memory; filled in when the shot has landed and has no @error
+ * @submitted: the engine has it, until it has landed
+ * @error: why there is no result
+ */
+typedef struct {
+  VigRequest request;
+  float *probabilities;
+  gboolean submitted;
+  GError *error;
+} GstVigShot;
+
+/**
  * GstVigFlight:
  * @error: why the frame cannot be classified; found when it came, said when it is its turn
- * @due: it is to be classified, and if there is no @error it is on its way through @stream
+ * @due: something of it is to be classified, and if there is no @error it is on its way through @stream
  * @epoch: a result says nothing about frames of another
+ * @shots: [n_shots]: the parts of the picture that are to be classified, in the order in which they were named
  *
  * A frame in the element, from the sink pad's thread that maps and submits it to the source pad's task that waits for its
- * result and sends it on. When the last reference goes the frame is dropped: nothing reads its memory any more.
+ * results and sends it on. When the last reference goes the frame is dropped: nothing reads its memory any more.
  */
 typedef struct {
   GstMiniObject object;
@@ -37,18 +52,24 @@ typedef struct {
   VigStream *stream;
   GstVigFrame frame;
   gboolean mapped;
-  VigRequest request;
-  float probabilities[]; /* [classes] */
+  GstVigShot *shots;
+  guint n_shots;
+  float *probabilities; /* [n_shots, classes] */
 } GstVigFlight;
 
 /* Takes @buffer. */
-GstVigFlight *gst_vig_flight_new (GstBuffer *buffer, guint n_classes);
+GstVigFlight *gst_vig_flight_new (GstBuffer *buffer);
 
-/* Maps the frame and submits it to @stream; @error of the flight says if that is not possible. */
+/**
+ * gst_vig_flight_start:
+ * @parts: [@n], in pixels of the picture, inside of it; a width of 0 means all that counts of it
+ *
+ * Maps the frame and submits its parts to @stream; @error of the flight says if that is not possible.
+ */
 void gst_vig_flight_start (GstVigFlight *flight, VigStream *stream, const GstVideoInfo *info,
-    VigOrientation orientation);
+    VigOrientation orientation, guint n_classes, const GstVideoRectangle *parts, guint n);
 
-/* Waits for the result, after which nothing reads the frame. FALSE: there is none, @error of the flight says why. */
+/* Waits for all results, after which nothing reads the frame. FALSE: a shot has none, @error of the flight says why. */
 gboolean gst_vig_flight_land (GstVigFlight *flight);
 
 /* (transfer full): the flight is over */

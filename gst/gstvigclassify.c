@@ -21,6 +21,7 @@
 
 #include "gstvigflight.h"
 #include "gstvigframe.h"
+#include "gstvigloaded.h"
 #include "gstvigmeta.h"
 #include "gstvigqueue.h"
 #include "gstvigstats.h"
@@ -60,27 +61,17 @@ struct _GstVigClassify {
   GstPad *sinkpad, *srcpad;
 
   /* object lock */
-  char *model_file, *labels_file, *device;
-  VigPrecision precision;
-  guint threads, max_batch, max_in_flight;
-  gint64 batch_delay;
-  gboolean share;
-  gboolean stale; /* one of those changed since the engine was made */
+  GstVigLoadOptions load;
+  gboolean stale; /* they changed since @loaded was loaded */
+  guint max_in_flight;
   GstVigSettings settings;
   GstVigStats stats;
   GstClockTime latency; /* what LATENCY queries are told */
 
   GstVigQueue queue;
 
-  /* From READY to NULL; changed only while the task stands still, and @shared under the object lock. */
-  VigShared *shared;
-  VigStream *stream;
-  VigModel *model;    /* @shared's */
-  char **labels;      /* [classes] */
-  GQuark *quarks;     /* [classes] */
-  guint n_classes;
-  float *probabilities; /* [classes]: of the last classified frame */
-  VigRank *ranks;     /* [classes] */
+  /* From READY to NULL; changed only while the task stands still, under the object lock. */
+  GstVigLoaded *loaded;
 
   /* Where frames come in: the sink pad's stream lock's. */
   struct {
@@ -98,17 +89,16 @@ struct _GstVigClassify {
   guint in_flight;          /* most that there may be */
   GstSegment segment;
   gboolean failed;          /* the last frame ended here, and the bus knows why */
-  gboolean have_result;     /* @probabilities hold, and are from: */
+  GstVigLoaded *result;     /* whose probabilities are the last result; NULL: there is none. From: */
   guint result_epoch;
   GstClockTime result_start, result_end; /* PTS */
   GstClockTime result_running;           /* running time; NONE: not known */
-  int announced;            /* class of the last message; BELOW_THRESHOLD, NOTHING_YET */
+  gboolean has_announced;
+  GQuark announced;         /* label of the last message; 0: below the threshold */
   GstClockTime announced_since;
   guint64 latency_looks;
   gint64 latency_posted;    /* microseconds, monotonic */
 };
-
-enum { BELOW_THRESHOLD = -1, NOTHING_YET = -2 };
 
 #define CAPS GST_VIDEO_CAPS_MAKE (GST_VIG_FORMATS) "; " \
   GST_VIDEO_CAPS_MAKE_WITH_FEATURES (GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY ", " \
@@ -141,42 +131,36 @@ precision_get_type (void)
 
 /* ---- errors ---------------------------------------------------------------------------------------------------- */
 
-/* Posts what libvig says; takes @error. */
-static void
-post_engine_error (GstVigClassify *self, GError *error)
+/* What libvig says, in GStreamer's terms. */
+static GstResourceError
+resource_code (const GError *error)
 {
-  GstResourceError code = GST_RESOURCE_ERROR_FAILED;
   switch ((VigError) error->code) {
     case VIG_ERROR_FILE:
-      code = GST_RESOURCE_ERROR_OPEN_READ;
-      break;
+      return GST_RESOURCE_ERROR_OPEN_READ;
     case VIG_ERROR_MODEL:
-      code = GST_RESOURCE_ERROR_READ;
-      break;
+      return GST_RESOURCE_ERROR_READ;
     case VIG_ERROR_DEVICE:
-      code = GST_RESOURCE_ERROR_NOT_FOUND;
-      break;
+      return GST_RESOURCE_ERROR_NOT_FOUND;
     case VIG_ERROR_ARGUMENT:
-      code = GST_RESOURCE_ERROR_SETTINGS;
-      break;
+      return GST_RESOURCE_ERROR_SETTINGS;
     case VIG_ERROR_NO_MEMORY:
-      code = GST_RESOURCE_ERROR_NO_SPACE_LEFT;
-      break;
+      return GST_RESOURCE_ERROR_NO_SPACE_LEFT;
     case VIG_ERROR_FAILED:
     case VIG_ERROR_CANCELLED:
       break;
   }
-  gst_element_message_full (GST_ELEMENT (self), GST_MESSAGE_ERROR, GST_RESOURCE_ERROR, code, g_strdup (error->message),
-      NULL, __FILE__, GST_FUNCTION, __LINE__);
-  g_error_free (error);
+  return GST_RESOURCE_ERROR_FAILED;
 }
 
-/* Posts an error of the stream domain; takes @error. */
+/* Posts an error of libvig's domain or one of GStreamer's; takes @error. */
 static void
-post_stream_error (GstVigClassify *self, GError *error)
+post_error (GstVigClassify *self, GError *error)
 {
-  gst_element_message_full (GST_ELEMENT (self), GST_MESSAGE_ERROR, error->domain, error->code,
-      g_strdup (error->message), NULL, __FILE__, GST_FUNCTION, __LINE__);
+  gboolean ours = error->domain == VIG_ERROR;
+  gst_element_message_full (GST_ELEMENT (self), GST_MESSAGE_ERROR, ours ? GST_RESOURCE_ERROR : error->domain,
+      ours ? (int) resource_code (error) : error->code, g_strdup (error->message), NULL, __FILE__, GST_FUNCTION,
+      __LINE__);
   g_error_free (error);
 }
 
@@ -186,64 +170,10 @@ static void
 close_engine (GstVigClassify *self)
 {
   GST_OBJECT_LOCK (self);
-  VigShared *shared = g_steal_pointer (&self->shared);
+  GstVigLoaded *loaded = g_steal_pointer (&self->loaded);
   GST_OBJECT_UNLOCK (self);
-  g_clear_pointer (&self->stream, vig_stream_free);
-  g_clear_pointer (&shared, vig_shared_release);
-  self->model = NULL;
-  g_clear_pointer (&self->labels, g_strfreev);
-  g_clear_pointer (&self->quarks, g_free);
-  g_clear_pointer (&self->probabilities, g_free);
-  g_clear_pointer (&self->ranks, g_free);
-  self->n_classes = 0;
-}
-
-static gboolean
-load_labels (GstVigClassify *self, const char *labels_file, GError **error)
-{
-  self->n_classes = vig_model_get_n_classes (self->model);
-  if (labels_file) {
-    self->labels = vig_labels_load (labels_file, self->n_classes, error);
-    if (!self->labels)
-      return FALSE;
-  } else {
-    self->labels = g_new0 (char *, self->n_classes + 1);
-    for (guint i = 0; i < self->n_classes; i++)
-      self->labels[i] = g_strdup (vig_model_get_label (self->model, i));
-  }
-  self->quarks = g_new (GQuark, self->n_classes);
-  for (guint i = 0; i < self->n_classes; i++)
-    self->quarks[i] = g_quark_from_string (self->labels[i]);
-  self->probabilities = g_new0 (float, self->n_classes);
-  self->ranks = g_new (VigRank, self->n_classes);
-  return TRUE;
-}
-
-/* The engine: its own or the one that others with the same model, device, precision and threads have. */
-static gboolean
-acquire_engine (GstVigClassify *self, const char *model_file, const VigSharedOptions *options, GError **error)
-{
-  VigShared *shared = vig_shared_acquire (model_file, options, error);
-  if (!shared)
-    return FALSE;
-  GST_OBJECT_LOCK (self);
-  self->shared = shared;
-  GST_OBJECT_UNLOCK (self);
-  self->stream = vig_stream_new (shared);
-  self->model = vig_shared_get_model (shared);
-  return TRUE;
-}
-
-/* So that the first frame is no slower than the others, and a live pipeline knows what latency to expect before it. */
-static gboolean
-warm_up (GstVigClassify *self, guint size, GError **error)
-{
-  gint64 us = 0;
-  gboolean ok = vig_shared_warm_up (self->shared, size, &us, error);
-  GST_OBJECT_LOCK (self);
-  self->latency = ok ? us * GST_USECOND : 0;
-  GST_OBJECT_UNLOCK (self);
-  return ok;
+  g_clear_pointer (&self->result, gst_vig_loaded_unref);
+  g_clear_pointer (&loaded, gst_vig_loaded_unref);
 }
 
 /* Makes everything that the properties which take effect from READY on describe. Posts the error if it cannot. */
@@ -251,36 +181,28 @@ static gboolean
 open_engine (GstVigClassify *self)
 {
   g_autofree char *name = gst_object_get_path_string (GST_OBJECT (self));
+  g_auto (GstVigLoadOptions) options = { 0 };
   GST_OBJECT_LOCK (self);
-  g_autofree char *model_file = g_strdup (self->model_file);
-  g_autofree char *labels_file = g_strdup (self->labels_file);
-  g_autofree char *device = g_strdup (self->device);
-  const VigSharedOptions options = {
-    .engine = { .device = device, .precision = self->precision, .n_threads = self->threads },
-    .user = name, .alone = !self->share, .max_batch = self->max_batch,
-    .has_batch_delay = self->batch_delay >= 0, .batch_delay = MAX (self->batch_delay, 0) / GST_USECOND,
-  };
+  gst_vig_load_options_copy (&options, &self->load);
   guint size = self->settings.input_size;
   self->stale = FALSE;
   GST_OBJECT_UNLOCK (self);
 
   close_engine (self);
-  if (!model_file) {
-    GST_ELEMENT_ERROR (self, RESOURCE, SETTINGS,
-        ("No model: set the property model-file to a ViG model (.safetensors)."), (NULL));
-    return FALSE;
-  }
   GError *error = NULL;
-  if (!acquire_engine (self, model_file, &options, &error) || !load_labels (self, labels_file, &error)
-      || !warm_up (self, size, &error)) {
-    post_engine_error (self, error);
-    close_engine (self);
+  GstVigLoaded *loaded = gst_vig_loaded_new (&options, name, size, &error);
+  if (!loaded) {
+    post_error (self, error);
     return FALSE;
   }
+  GST_OBJECT_LOCK (self);
+  self->loaded = loaded;
+  self->latency = loaded->latency;
+  GST_OBJECT_UNLOCK (self);
   GST_INFO_OBJECT (self, "%s (%s) on %s, %s, used by %u, a frame takes %" GST_TIME_FORMAT,
-      vig_model_get_name (self->model), vig_model_get_hash (self->model), vig_shared_get_device (self->shared),
-      vig_precision_to_string (vig_shared_get_precision (self->shared)), vig_shared_get_n_users (self->shared),
-      GST_TIME_ARGS (self->latency));
+      vig_model_get_name (loaded->model), vig_model_get_hash (loaded->model), vig_shared_get_device (loaded->shared),
+      vig_precision_to_string (vig_shared_get_precision (loaded->shared)), vig_shared_get_n_users (loaded->shared),
+      GST_TIME_ARGS (loaded->latency));
   return TRUE;
 }
 
@@ -338,7 +260,7 @@ take_off (GstVigClassify *self, GstBuffer *buffer)
   GstClockTime now = stream_time (&self->in.segment, buffer);
   if (GST_CLOCK_TIME_IS_VALID (now))
     gst_object_sync_values (GST_OBJECT (self), now);
-  GstVigFlight *flight = gst_vig_flight_new (buffer);
+  GstVigFlight *flight = gst_vig_flight_new (buffer, self->loaded);
   GST_OBJECT_LOCK (self);
   flight->settings = self->settings;
   GST_OBJECT_UNLOCK (self);
@@ -351,8 +273,7 @@ take_off (GstVigClassify *self, GstBuffer *buffer)
   flight->due = is_due (self, buffer, &flight->settings);
   if (flight->due) {
     const GstVideoRectangle whole = { 0 };
-    gst_vig_flight_start (flight, self->stream, &self->in.info, upright (self, &flight->settings), self->n_classes,
-        &whole, 1);
+    gst_vig_flight_start (flight, &self->in.info, upright (self, &flight->settings), &whole, 1);
     self->in.have_result = TRUE;
     self->in.since_result = 0;
   } else {
@@ -370,8 +291,10 @@ take_result (GstVigClassify *self, GstVigFlight *flight)
   if (!gst_vig_flight_land (flight))
     return FALSE;
   GstBuffer *buffer = flight->buffer;
-  memcpy (self->probabilities, flight->shots[0].probabilities, self->n_classes * sizeof (float));
-  self->have_result = TRUE;
+  GstVigLoaded *loaded = flight->loaded;
+  memcpy (loaded->probabilities, flight->shots[0].probabilities, loaded->n_classes * sizeof (float));
+  g_clear_pointer (&self->result, gst_vig_loaded_unref);
+  self->result = gst_vig_loaded_ref (loaded);
   self->result_epoch = flight->epoch;
   self->result_start = self->result_end = GST_BUFFER_PTS (buffer);
   if (GST_BUFFER_PTS_IS_VALID (buffer) && GST_BUFFER_DURATION_IS_VALID (buffer))
@@ -398,10 +321,7 @@ give_up (GstVigClassify *self, GstVigFlight *flight)
     g_error_free (error);
     return GST_FLOW_FLUSHING;
   }
-  if (error->domain == VIG_ERROR)
-    post_engine_error (self, error);
-  else
-    post_stream_error (self, error);
+  post_error (self, error);
   return flight->due ? GST_FLOW_ERROR : GST_FLOW_NOT_NEGOTIATED;
 }
 
@@ -411,7 +331,7 @@ may_hold (GstVigClassify *self, const GstVigFlight *flight, GstClockTime *age)
 {
   const GstVigSettings *settings = &flight->settings;
   GstClockTime now = running_time (&self->segment, flight->buffer);
-  if (!self->have_result || self->result_epoch != flight->epoch || !settings->hold_result
+  if (!self->result || self->result_epoch != flight->epoch || !settings->hold_result
       || !GST_CLOCK_TIME_IS_VALID (now) || !GST_CLOCK_TIME_IS_VALID (self->result_running) || now < self->result_running)
     return FALSE;
   *age = now - self->result_running;
@@ -422,24 +342,25 @@ may_hold (GstVigClassify *self, const GstVigFlight *flight, GstClockTime *age)
 static void
 announce (GstVigClassify *self, GstBuffer *buffer, const GstVigSettings *settings, const VigRank *top)
 {
-  int label = top->value >= settings->threshold ? (int) top->index : BELOW_THRESHOLD;
-  if (label == self->announced)
+  GQuark label = top->value >= settings->threshold ? self->result->quarks[top->index] : 0;
+  if (self->has_announced && label == self->announced)
     return;
   GstClockTime pts = GST_BUFFER_PTS (buffer);
   if (settings->post_messages) {
     GstStructure *message = gst_structure_new ("vig-label",
-        "label", G_TYPE_STRING, label >= 0 ? self->labels[label] : NULL,
+        "label", G_TYPE_STRING, g_quark_to_string (label),
         "confidence", G_TYPE_DOUBLE, (double) top->value,
         "pts", G_TYPE_UINT64, pts,
         "stream-time", G_TYPE_UINT64, stream_time (&self->segment, buffer),
         "running-time", G_TYPE_UINT64, running_time (&self->segment, buffer),
         "since", G_TYPE_UINT64, pts, NULL);
-    if (self->announced != NOTHING_YET)
+    if (self->has_announced)
       gst_structure_set (message,
-          "previous-label", G_TYPE_STRING, self->announced >= 0 ? self->labels[self->announced] : NULL,
+          "previous-label", G_TYPE_STRING, g_quark_to_string (self->announced),
           "previous-since", G_TYPE_UINT64, self->announced_since, NULL);
     gst_element_post_message (GST_ELEMENT (self), gst_message_new_element (GST_OBJECT (self), message));
   }
+  self->has_announced = TRUE;
   self->announced = label;
   self->announced_since = pts;
 }
@@ -472,17 +393,17 @@ make_writable (GstVigClassify *self, GstBuffer *buffer)
 static GstBuffer *
 attach (GstVigClassify *self, GstBuffer *buffer, const GstVigSettings *settings, gboolean held, GstClockTime age)
 {
-  guint n = vig_top_k (self->probabilities, self->n_classes, MIN (settings->top_k, self->n_classes), self->ranks);
+  const GstVigLoaded *by = self->result;
+  guint n = vig_top_k (by->probabilities, by->n_classes, MIN (settings->top_k, by->n_classes), by->ranks);
   if (!held)
-    announce (self, buffer, settings, &self->ranks[0]);
+    announce (self, buffer, settings, &by->ranks[0]);
   buffer = make_writable (self, buffer);
   if (!gst_buffer_is_writable (buffer))
     return buffer;
   g_autofree char *name = gst_object_get_name (GST_OBJECT (self));
   GstVigResult result = {
-    .element = name, .model = vig_model_get_name (self->model), .model_hash = vig_model_get_hash (self->model),
-    .labels = (const char *const *) self->labels, .quarks = self->quarks,
-    .ranks = self->ranks, .n_ranks = n, .threshold = settings->threshold,
+    .element = name, .model = vig_model_get_name (by->model), .model_hash = vig_model_get_hash (by->model),
+    .labels = (const char *const *) by->labels, .quarks = by->quarks, .ranks = by->ranks, .n_ranks = n, .threshold = settings->threshold,
     .span_start = self->result_start, .span_end = self->result_end, .held = held, .age = age,
   };
   gst_vig_meta_attach (buffer, &result);
@@ -593,7 +514,7 @@ send_event (GstVigClassify *self, GstEvent *event)
 {
   switch (GST_EVENT_TYPE (event)) {
     case GST_EVENT_STREAM_START:
-      self->announced = NOTHING_YET;
+      self->has_announced = FALSE;
       gst_vig_queue_forgive (&self->queue, GST_FLOW_EOS);
       break;
     case GST_EVENT_CAPS:
@@ -741,7 +662,7 @@ explain_caps (GstPad *pad, GstPadProbeInfo *info, gpointer data)
   GstVideoInfo video;
   GstEvent *event = GST_PAD_PROBE_INFO_EVENT (info);
   if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS && !check_caps (event, &video, &error))
-    post_stream_error (data, error);
+    post_error (data, error);
   return GST_PAD_PROBE_OK;
 }
 
@@ -750,8 +671,8 @@ static void
 drop_everything (GstVigClassify *self)
 {
   gst_vig_queue_set_flushing (&self->queue, TRUE);
-  if (self->stream)
-    vig_stream_cancel (self->stream, NULL); /* the one that the task waits for */
+  if (self->loaded)
+    vig_stream_cancel (self->loaded->stream, NULL); /* the one that the task waits for */
 }
 
 static gboolean
@@ -773,7 +694,7 @@ flush_stop (GstVigClassify *self, GstEvent *event)
   if (reset_time)
     gst_segment_init (&self->in.segment, GST_FORMAT_TIME);
   GST_PAD_STREAM_LOCK (self->srcpad);
-  self->announced = NOTHING_YET;
+  self->has_announced = FALSE;
   if (reset_time)
     gst_segment_init (&self->segment, GST_FORMAT_TIME);
   GST_PAD_STREAM_UNLOCK (self->srcpad);
@@ -788,8 +709,8 @@ flush_stop (GstVigClassify *self, GstEvent *event)
 static void
 hurry (GstVigClassify *self)
 {
-  if (self->stream)
-    vig_stream_hurry (self->stream);
+  if (self->loaded)
+    vig_stream_hurry (self->loaded->stream);
 }
 
 /* Serialised events as they come in: what they say holds for the frames behind them. */
@@ -904,12 +825,12 @@ reset_stream (GstVigClassify *self)
 {
   gst_vig_queue_empty (&self->queue);
   end_result (self);
-  self->announced = NOTHING_YET;
+  self->has_announced = FALSE;
   self->in.have_info = FALSE;
   self->in.hdr_warned = FALSE;
   self->in.stream_orientation = self->in.global_orientation = 0;
   gst_segment_init (&self->in.segment, GST_FORMAT_TIME);
-  self->have_result = FALSE;
+  g_clear_pointer (&self->result, gst_vig_loaded_unref);
   self->latency_looks = 0;
   self->latency_posted = 0;
   gst_segment_init (&self->segment, GST_FORMAT_TIME);
@@ -919,7 +840,7 @@ static gboolean
 start_stream (GstVigClassify *self)
 {
   GST_OBJECT_LOCK (self);
-  gboolean stale = self->stale;
+  gboolean stale = self->stale || !self->loaded;
   GST_OBJECT_UNLOCK (self);
   if (stale && !open_engine (self))
     return FALSE;
@@ -955,7 +876,7 @@ get_stats (GstVigClassify *self)
   GST_OBJECT_LOCK (self);
   gst_vig_stats_to_structure (&self->stats, stats);
   gst_structure_set (stats, "latency", G_TYPE_UINT64, self->latency,
-      "sharers", G_TYPE_UINT64, (guint64) (self->shared ? vig_shared_get_n_users (self->shared) : 0), NULL);
+      "sharers", G_TYPE_UINT64, (guint64) (self->loaded ? vig_shared_get_n_users (self->loaded->shared) : 0), NULL);
   GST_OBJECT_UNLOCK (self);
   return stats;
 }
@@ -977,32 +898,32 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
   GST_OBJECT_LOCK (self);
   switch (id) {
     case PROP_MODEL_FILE:
-      set_string (self, &self->model_file, value);
+      set_string (self, &self->load.model_file, value);
       break;
     case PROP_LABELS_FILE:
-      set_string (self, &self->labels_file, value);
+      set_string (self, &self->load.labels_file, value);
       break;
     case PROP_DEVICE:
-      set_string (self, &self->device, value);
+      set_string (self, &self->load.device, value);
       break;
     case PROP_PRECISION:
-      self->precision = g_value_get_enum (value);
+      self->load.precision = g_value_get_enum (value);
       self->stale = TRUE;
       break;
     case PROP_THREADS:
-      self->threads = g_value_get_uint (value);
+      self->load.threads = g_value_get_uint (value);
       self->stale = TRUE;
       break;
     case PROP_SHARE:
-      self->share = g_value_get_boolean (value);
+      self->load.share = g_value_get_boolean (value);
       self->stale = TRUE;
       break;
     case PROP_MAX_BATCH:
-      self->max_batch = g_value_get_uint (value);
+      self->load.max_batch = g_value_get_uint (value);
       self->stale = TRUE;
       break;
     case PROP_BATCH_DELAY:
-      self->batch_delay = g_value_get_int64 (value);
+      self->load.batch_delay = g_value_get_int64 (value);
       self->stale = TRUE;
       break;
     case PROP_MAX_IN_FLIGHT:
@@ -1050,28 +971,28 @@ get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
   GST_OBJECT_LOCK (self);
   switch (id) {
     case PROP_MODEL_FILE:
-      g_value_set_string (value, self->model_file);
+      g_value_set_string (value, self->load.model_file);
       break;
     case PROP_LABELS_FILE:
-      g_value_set_string (value, self->labels_file);
+      g_value_set_string (value, self->load.labels_file);
       break;
     case PROP_DEVICE:
-      g_value_set_string (value, self->device);
+      g_value_set_string (value, self->load.device);
       break;
     case PROP_PRECISION:
-      g_value_set_enum (value, self->precision);
+      g_value_set_enum (value, self->load.precision);
       break;
     case PROP_THREADS:
-      g_value_set_uint (value, self->threads);
+      g_value_set_uint (value, self->load.threads);
       break;
     case PROP_SHARE:
-      g_value_set_boolean (value, self->share);
+      g_value_set_boolean (value, self->load.share);
       break;
     case PROP_MAX_BATCH:
-      g_value_set_uint (value, self->max_batch);
+      g_value_set_uint (value, self->load.max_batch);
       break;
     case PROP_BATCH_DELAY:
-      g_value_set_int64 (value, self->batch_delay);
+      g_value_set_int64 (value, self->load.batch_delay);
       break;
     case PROP_MAX_IN_FLIGHT:
       g_value_set_uint (value, self->max_in_flight);
@@ -1112,9 +1033,7 @@ finalize (GObject *object)
   GstVigClassify *self = GST_VIG_CLASSIFY (object);
   gst_vig_queue_clear (&self->queue);
   close_engine (self);
-  g_free (self->model_file);
-  g_free (self->labels_file);
-  g_free (self->device);
+  gst_vig_load_options_clear (&self->load);
   G_OBJECT_CLASS (gst_vig_classify_parent_class)->finalize (object);
 }
 
@@ -1199,12 +1118,10 @@ gst_vig_classify_class_init (GstVigClassifyClass *class)
 static void
 gst_vig_classify_init (GstVigClassify *self)
 {
-  self->device = g_strdup (DEFAULT_DEVICE);
-  self->precision = DEFAULT_PRECISION;
-  self->threads = DEFAULT_THREADS;
-  self->share = DEFAULT_SHARE;
-  self->max_batch = DEFAULT_MAX_BATCH;
-  self->batch_delay = DEFAULT_BATCH_DELAY;
+  self->load = (GstVigLoadOptions) {
+    .device = g_strdup (DEFAULT_DEVICE), .precision = DEFAULT_PRECISION, .threads = DEFAULT_THREADS,
+    .share = DEFAULT_SHARE, .max_batch = DEFAULT_MAX_BATCH, .batch_delay = DEFAULT_BATCH_DELAY,
+  };
   self->max_in_flight = DEFAULT_MAX_IN_FLIGHT;
   self->settings = (GstVigSettings) {
     .top_k = DEFAULT_TOP_K, .interval = DEFAULT_INTERVAL, .input_size = DEFAULT_INPUT_SIZE,

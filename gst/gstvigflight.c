@@ -17,7 +17,7 @@ flight_free (GstVigFlight *flight)
 {
   for (guint i = 0; i < flight->n_shots; i++)
     if (flight->shots[i].submitted)
-      vig_stream_cancel (flight->stream, &flight->shots[i].request);
+      vig_stream_cancel (flight->loaded->stream, &flight->shots[i].request);
   gst_vig_flight_land (flight);
   for (guint i = 0; i < flight->n_shots; i++)
     g_clear_error (&flight->shots[i].error);
@@ -25,14 +25,16 @@ flight_free (GstVigFlight *flight)
   g_free (flight->probabilities);
   g_clear_error (&flight->error);
   gst_clear_buffer (&flight->buffer);
+  gst_vig_loaded_unref (flight->loaded);
   g_free (flight);
 }
 
 GstVigFlight *
-gst_vig_flight_new (GstBuffer *buffer)
+gst_vig_flight_new (GstBuffer *buffer, GstVigLoaded *loaded)
 {
   GstVigFlight *flight = g_new0 (GstVigFlight, 1);
   flight->buffer = buffer;
+  flight->loaded = gst_vig_loaded_ref (loaded);
   gst_mini_object_init (GST_MINI_OBJECT_CAST (flight), 0, flight_get_type (), NULL, NULL,
       (GstMiniObjectFreeFunction) flight_free);
   return flight;
@@ -60,25 +62,25 @@ submit (GstVigFlight *flight)
   g_autofree VigRequest **requests = g_new (VigRequest *, flight->n_shots);
   for (guint i = 0; i < flight->n_shots; i++)
     requests[i] = &flight->shots[i].request;
-  if (!vig_stream_submit_all (flight->stream, requests, flight->n_shots, &flight->error))
+  if (!vig_stream_submit_all (flight->loaded->stream, requests, flight->n_shots, &flight->error))
     return;
   for (guint i = 0; i < flight->n_shots; i++)
     flight->shots[i].submitted = TRUE;
 }
 
 void
-gst_vig_flight_start (GstVigFlight *flight, VigStream *stream, const GstVideoInfo *info, VigOrientation orientation,
-    guint n_classes, const GstVideoRectangle *parts, guint n)
+gst_vig_flight_start (GstVigFlight *flight, const GstVideoInfo *info, VigOrientation orientation,
+    const GstVideoRectangle *parts, guint n)
 {
   flight->mapped = gst_vig_frame_map (&flight->frame, info, flight->buffer, orientation, &flight->error);
   if (!flight->mapped)
     return;
-  flight->stream = stream;
+  const gsize n_classes = flight->loaded->n_classes;
   flight->n_shots = n;
   flight->shots = g_new0 (GstVigShot, n);
-  flight->probabilities = g_new (float, (gsize) n * n_classes);
+  flight->probabilities = g_new (float, n * n_classes);
   for (guint i = 0; i < n; i++) {
-    flight->shots[i].probabilities = flight->probabilities + (gsize) i * n_classes;
+    flight->shots[i].probabilities = flight->probabilities + i * n_classes;
     aim (flight, &flight->shots[i], &parts[i]);
   }
   submit (flight);
@@ -89,7 +91,7 @@ land_shot (GstVigFlight *flight, GstVigShot *shot)
 {
   if (!shot->submitted)
     return;
-  vig_stream_wait (flight->stream, &shot->request);
+  vig_stream_wait (flight->loaded->stream, &shot->request);
   shot->submitted = FALSE;
   shot->error = g_steal_pointer (&shot->request.error);
   if (shot->error && !flight->error)

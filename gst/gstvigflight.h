@@ -2,9 +2,8 @@
 #ifndef GST_VIG_FLIGHT_H
 #define GST_VIG_FLIGHT_H
 
-#include <vig/shared.h>
-
 #include "gstvigframe.h"
+#include "gstvigloaded.h"
 
 G_BEGIN_DECLS
 
@@ -33,8 +32,9 @@ typedef struct {
 
 /**
  * GstVigFlight:
+ * @loaded: what it is classified by
  * @error: why the frame cannot be classified; found when it came, said when it is its turn
- * @due: something of it is to be classified, and if there is no @error it is on its way through @stream
+ * @due: something of it is to be classified, and if there is no @error it is on its way through the engine
  * @epoch: a result says nothing about frames of another
  * @shots: [n_shots]: the parts of the picture that are to be classified, in the order in which they were named
  *
@@ -44,12 +44,12 @@ typedef struct {
 typedef struct {
   GstMiniObject object;
   GstBuffer *buffer;
+  GstVigLoaded *loaded;
   GstVigSettings settings;
   guint epoch;
   gboolean due;
   GError *error;
 
-  VigStream *stream;
   GstVigFrame frame;
   gboolean mapped;
   GstVigShot *shots;
@@ -58,16 +58,16 @@ typedef struct {
 } GstVigFlight;
 
 /* Takes @buffer. */
-GstVigFlight *gst_vig_flight_new (GstBuffer *buffer);
+GstVigFlight *gst_vig_flight_new (GstBuffer *buffer, GstVigLoaded *loaded);
 
 /**
  * gst_vig_flight_start:
  * @parts: [@n], in pixels of the picture, inside of it; a width of 0 means all that counts of it
  *
- * Maps the frame and submits its parts to @stream; @error of the flight says if that is not possible.
+ * Maps the frame and submits its parts; @error of the flight says if that is not possible.
  */
-void gst_vig_flight_start (GstVigFlight *flight, VigStream *stream, const GstVideoInfo *info,
-    VigOrientation orientation, guint n_classes, const GstVideoRectangle *parts, guint n);
+void gst_vig_flight_start (GstVigFlight *flight, const GstVideoInfo *info, VigOrientation orientation,
+    const GstVideoRectangle *parts, guint n);
 
 /* Waits for all results, after which nothing reads the frame. FALSE: a shot has none, @error of the flight says why. */
 gboolean gst_vig_flight_land (GstVigFlight *flight);

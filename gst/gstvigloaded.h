@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef GST_VIG_LOADED_H
+#define GST_VIG_LOADED_H
+
+#include <gst/gst.h>
+#include <vig/shared.h>
+
+G_BEGIN_DECLS
+
+/* What says how a model is to be loaded. Strings are its own. */
+typedef struct {
+  char *model_file, *labels_file, *device; /* the first two: NULL if not set */
+  VigPrecision precision;
+  guint threads, max_batch;
+  gint64 batch_delay; /* nanoseconds; < 0: not set */
+  gboolean share;
+} GstVigLoadOptions;
+
+void gst_vig_load_options_copy (GstVigLoadOptions *to, const GstVigLoadOptions *from);
+void gst_vig_load_options_clear (GstVigLoadOptions *options);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (GstVigLoadOptions, gst_vig_load_options_clear)
+
+/**
+ * GstVigLoaded:
+ * @stream: one element's, through which its frames reach the engine
+ * @model: @shared's
+ * @latency: how long a frame took alone while warming up
+ * @probabilities: of the last classified frame
+ * @ranks: for whoever ranks them
+ *
+ * A model that is ready to classify the frames of one element, with its labels. Reference counted: every frame in flight
+ * holds it, so that its result is that of the model which it was submitted to, and is described by that model's labels.
+ * @probabilities and @ranks are of the thread that takes results; all else is immutable.
+ */
+typedef struct {
+  VigShared *shared;
+  VigStream *stream;
+  VigModel *model;
+  guint n_classes;
+  char **labels;        /* [classes] */
+  GQuark *quarks;       /* [classes]: of the labels */
+  GstClockTime latency;
+  float *probabilities; /* [classes] */
+  VigRank *ranks;       /* [classes] */
+
+  /*< private >*/
+  gatomicrefcount refs;
+} GstVigLoaded;
+
+/**
+ * gst_vig_loaded_new:
+ * @user: names the element in error messages
+ * @size: side of the square input that is warmed up, in pixels; 0: what the model says
+ * @error: of the domain VIG_ERROR; GST_RESOURCE_ERROR if there is no model to load
+ *
+ * Loads, validates and warms up, which may take seconds. Any thread.
+ */
+GstVigLoaded *gst_vig_loaded_new (const GstVigLoadOptions *options, const char *user, guint size, GError **error);
+
+GstVigLoaded *gst_vig_loaded_ref (GstVigLoaded *loaded);
+void gst_vig_loaded_unref (GstVigLoaded *loaded);
+
+G_END_DECLS
+#endif

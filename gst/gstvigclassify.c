@@ -89,10 +89,6 @@ struct _GstVigClassify {
   guint in_flight;          /* most that there may be */
   GstSegment segment;
   gboolean failed;          /* the last frame ended here, and the bus knows why */
-  GstVigLoaded *result;     /* whose probabilities are the last result; NULL: there is none. From: */
-  guint result_epoch;
-  GstClockTime result_start, result_end; /* PTS */
-  GstClockTime result_running;           /* running time; NONE: not known */
   gboolean has_announced;
   GQuark announced;         /* label of the last message; 0: below the threshold */
   GstClockTime announced_since;
@@ -172,7 +168,6 @@ close_engine (GstVigClassify *self)
   GST_OBJECT_LOCK (self);
   GstVigLoaded *loaded = g_steal_pointer (&self->loaded);
   GST_OBJECT_UNLOCK (self);
-  g_clear_pointer (&self->result, gst_vig_loaded_unref);
   g_clear_pointer (&loaded, gst_vig_loaded_unref);
 }
 
@@ -291,15 +286,14 @@ take_result (GstVigClassify *self, GstVigFlight *flight)
   if (!gst_vig_flight_land (flight))
     return FALSE;
   GstBuffer *buffer = flight->buffer;
-  GstVigLoaded *loaded = flight->loaded;
-  memcpy (loaded->probabilities, flight->shots[0].probabilities, loaded->n_classes * sizeof (float));
-  g_clear_pointer (&self->result, gst_vig_loaded_unref);
-  self->result = gst_vig_loaded_ref (loaded);
-  self->result_epoch = flight->epoch;
-  self->result_start = self->result_end = GST_BUFFER_PTS (buffer);
+  GstVigLast *last = &flight->loaded->last;
+  memcpy (last->probabilities, flight->shots[0].probabilities, flight->loaded->n_classes * sizeof (float));
+  last->valid = TRUE;
+  last->epoch = flight->epoch;
+  last->start = last->end = GST_BUFFER_PTS (buffer);
   if (GST_BUFFER_PTS_IS_VALID (buffer) && GST_BUFFER_DURATION_IS_VALID (buffer))
-    self->result_end += GST_BUFFER_DURATION (buffer);
-  self->result_running = running_time (&self->segment, buffer);
+    last->end += GST_BUFFER_DURATION (buffer);
+  last->running = running_time (&self->segment, buffer);
 
   const VigRequest *request = &flight->shots[0].request;
   GST_OBJECT_LOCK (self);
@@ -325,31 +319,32 @@ give_up (GstVigClassify *self, GstVigFlight *flight)
   return flight->due ? GST_FLOW_ERROR : GST_FLOW_NOT_NEGOTIATED;
 }
 
-/* Whether the last result may be said of this frame too. Without running times nobody can tell how old it is. */
+/* Whether its model's last result may be said of this frame too. Without running times nobody can tell how old it is. */
 static gboolean
 may_hold (GstVigClassify *self, const GstVigFlight *flight, GstClockTime *age)
 {
   const GstVigSettings *settings = &flight->settings;
+  const GstVigLast *last = &flight->loaded->last;
   GstClockTime now = running_time (&self->segment, flight->buffer);
-  if (!self->result || self->result_epoch != flight->epoch || !settings->hold_result
-      || !GST_CLOCK_TIME_IS_VALID (now) || !GST_CLOCK_TIME_IS_VALID (self->result_running) || now < self->result_running)
+  if (!last->valid || last->epoch != flight->epoch || !settings->hold_result || !GST_CLOCK_TIME_IS_VALID (now)
+      || !GST_CLOCK_TIME_IS_VALID (last->running) || now < last->running)
     return FALSE;
-  *age = now - self->result_running;
+  *age = now - last->running;
   return *age <= settings->hold_max;
 }
 
 /* A message when the label is another than that of the last message. */
 static void
-announce (GstVigClassify *self, GstBuffer *buffer, const GstVigSettings *settings, const VigRank *top)
+announce (GstVigClassify *self, GstBuffer *buffer, const GstVigSettings *settings, GQuark top, double confidence)
 {
-  GQuark label = top->value >= settings->threshold ? self->result->quarks[top->index] : 0;
+  GQuark label = confidence >= settings->threshold ? top : 0;
   if (self->has_announced && label == self->announced)
     return;
   GstClockTime pts = GST_BUFFER_PTS (buffer);
   if (settings->post_messages) {
     GstStructure *message = gst_structure_new ("vig-label",
         "label", G_TYPE_STRING, g_quark_to_string (label),
-        "confidence", G_TYPE_DOUBLE, (double) top->value,
+        "confidence", G_TYPE_DOUBLE, confidence,
         "pts", G_TYPE_UINT64, pts,
         "stream-time", G_TYPE_UINT64, stream_time (&self->segment, buffer),
         "running-time", G_TYPE_UINT64, running_time (&self->segment, buffer),
@@ -389,14 +384,15 @@ make_writable (GstVigClassify *self, GstBuffer *buffer)
   return shell;
 }
 
-/* Says about @buffer what the last result says; takes and returns it. */
+/* Says about @buffer what the last result by that model says; takes and returns it. */
 static GstBuffer *
-attach (GstVigClassify *self, GstBuffer *buffer, const GstVigSettings *settings, gboolean held, GstClockTime age)
+attach (GstVigClassify *self, GstBuffer *buffer, const GstVigLoaded *by, const GstVigSettings *settings, gboolean held,
+    GstClockTime age)
 {
-  const GstVigLoaded *by = self->result;
-  guint n = vig_top_k (by->probabilities, by->n_classes, MIN (settings->top_k, by->n_classes), by->ranks);
+  const GstVigLast *last = &by->last;
+  guint n = vig_top_k (last->probabilities, by->n_classes, MIN (settings->top_k, by->n_classes), by->ranks);
   if (!held)
-    announce (self, buffer, settings, &by->ranks[0]);
+    announce (self, buffer, settings, by->quarks[by->ranks[0].index], by->ranks[0].value);
   buffer = make_writable (self, buffer);
   if (!gst_buffer_is_writable (buffer))
     return buffer;
@@ -404,7 +400,7 @@ attach (GstVigClassify *self, GstBuffer *buffer, const GstVigSettings *settings,
   GstVigResult result = {
     .element = name, .model = vig_model_get_name (by->model), .model_hash = vig_model_get_hash (by->model),
     .labels = (const char *const *) by->labels, .quarks = by->quarks, .ranks = by->ranks, .n_ranks = n, .threshold = settings->threshold,
-    .span_start = self->result_start, .span_end = self->result_end, .held = held, .age = age,
+    .span_start = last->start, .span_end = last->end, .held = held, .age = age,
   };
   gst_vig_meta_attach (buffer, &result);
   return buffer;
@@ -446,11 +442,10 @@ send_frame (GstVigClassify *self, GstVigFlight *flight)
     return flow;
   }
   gboolean says = due || may_hold (self, flight, &age);
-  const GstVigSettings settings = flight->settings;
   GstBuffer *buffer = gst_vig_flight_steal_buffer (flight);
-  gst_mini_object_unref (GST_MINI_OBJECT_CAST (flight));
   if (says)
-    buffer = attach (self, buffer, &settings, !due, age);
+    buffer = attach (self, buffer, flight->loaded, &flight->settings, !due, age);
+  gst_mini_object_unref (GST_MINI_OBJECT_CAST (flight));
   if (due)
     watch_latency (self);
 
@@ -830,7 +825,6 @@ reset_stream (GstVigClassify *self)
   self->in.hdr_warned = FALSE;
   self->in.stream_orientation = self->in.global_orientation = 0;
   gst_segment_init (&self->in.segment, GST_FORMAT_TIME);
-  g_clear_pointer (&self->result, gst_vig_loaded_unref);
   self->latency_looks = 0;
   self->latency_posted = 0;
   gst_segment_init (&self->segment, GST_FORMAT_TIME);

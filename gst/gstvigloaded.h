@@ -20,17 +20,26 @@ void gst_vig_load_options_copy (GstVigLoadOptions *to, const GstVigLoadOptions *
 void gst_vig_load_options_clear (GstVigLoadOptions *options);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (GstVigLoadOptions, gst_vig_load_options_clear)
 
+/* The last result of a model. */
+typedef struct {
+  gboolean valid;             /* there is one, */
+  guint epoch;                /* of a frame of this epoch, */
+  GstClockTime start, end;    /* from this PTS on until that, */
+  GstClockTime running;       /* of this running time; NONE: not known */
+  float *probabilities;       /* [classes] */
+} GstVigLast;
+
 /**
  * GstVigLoaded:
  * @stream: one element's, through which its frames reach the engine
  * @model: @shared's
  * @latency: how long a frame took alone while warming up
- * @probabilities: of the last classified frame
+ * @last: what is said of the frames that are not classified themselves
  * @ranks: for whoever ranks them
  *
  * A model that is ready to classify the frames of one element, with its labels. Reference counted: every frame in flight
  * holds it, so that its result is that of the model which it was submitted to, and is described by that model's labels.
- * @probabilities and @ranks are of the thread that takes results; all else is immutable.
+ * @last and @ranks are of the thread that takes results; all else is immutable.
  */
 typedef struct {
   VigShared *shared;
@@ -40,7 +49,7 @@ typedef struct {
   char **labels;        /* [classes] */
   GQuark *quarks;       /* [classes]: of the labels */
   GstClockTime latency;
-  float *probabilities; /* [classes] */
+  GstVigLast last;
   VigRank *ranks;       /* [classes] */
 
   /*< private >*/

@@ -33,6 +33,9 @@ struct VigEngine {
   gboolean on_trial;
   VigPrecision asked;
   guint n_threads;
+  /* Where frames may lie but for the host's memory; NULL: nowhere. Atomic: cleared when the CPU steps in. */
+  void *cuda_context;
+  int cuda_device;
 };
 
 /* ---- precision ---- */
@@ -58,6 +61,14 @@ vig_precision_from_string (const char *string, VigPrecision *precision)
 
 /* ---- life ---- */
 
+static void
+take_kernels (VigEngine *e, VigKernels *kernels)
+{
+  e->kernels = kernels;
+  e->cuda_context = kernels->context;
+  e->cuda_device = kernels->device;
+}
+
 /* Everything that belongs to the kernels, and they themselves. */
 static void
 drop_kernels (VigEngine *e)
@@ -81,7 +92,7 @@ vig_engine_new_with_kernels (VigModel *model, VigKernels *kernels, const char *d
   VigEngine *e = g_new0 (VigEngine, 1);
 
   e->model = vig_model_ref (model);
-  e->kernels = kernels;
+  take_kernels (e, kernels);
   e->device = device;
   e->precision = precision;
   e->weights = vig_weights_new (model, kernels, vig_backend_type (precision), error);
@@ -110,6 +121,7 @@ took_over (VigEngine *e, GError **failure)
     return FALSE;
   g_message ("device auto: cpu takes over: %s", (*failure)->message);
   g_clear_error (failure);
+  g_atomic_pointer_set (&e->cuda_context, NULL);
   drop_kernels (e);
   e->kernels = kernels;
   e->device = device;
@@ -123,6 +135,7 @@ vig_engine_new (VigModel *model, const VigEngineOptions *options, GError **error
 {
   static const VigEngineOptions defaults;
   const VigEngineOptions *o = options ? options : &defaults;
+  VigKernels *kernels;
   VigEngine *e;
   GError *failure = NULL;
 
@@ -134,8 +147,9 @@ vig_engine_new (VigModel *model, const VigEngineOptions *options, GError **error
   e->model = vig_model_ref (model);
   e->precision = e->asked = o->precision;
   e->n_threads = o->n_threads;
-  e->kernels = vig_backend_open (o->device, o->n_threads, &e->device, &e->precision, &failure);
-  if (e->kernels) {
+  kernels = vig_backend_open (o->device, o->n_threads, &e->device, &e->precision, &failure);
+  if (kernels) {
+    take_kernels (e, kernels);
     e->on_trial = vig_backend_is_auto (o->device) && g_str_equal (e->device, "cuda");
     e->weights = vig_weights_new (model, e->kernels, vig_backend_type (e->precision), &failure);
     if (e->weights || took_over (e, &failure))
@@ -178,6 +192,18 @@ const char *
 vig_engine_get_kernels (const VigEngine *engine)
 {
   return engine->kernels->name;
+}
+
+gboolean
+vig_engine_get_cuda (VigEngine *engine, int *device, void **context)
+{
+  void *found = g_atomic_pointer_get (&engine->cuda_context);
+
+  if (device)
+    *device = found ? engine->cuda_device : -1;
+  if (context)
+    *context = found;
+  return found != NULL;
 }
 
 VigPrecision
@@ -297,6 +323,29 @@ check_failure (VigEngine *e, const char *failure, GError **error)
   return !failure;
 }
 
+/* Whether the kernels can read where the planes are. Any thread. */
+static gboolean
+check_place (VigEngine *e, const VigFrame *frame, GError **error)
+{
+  void *context = g_atomic_pointer_get (&e->cuda_context);
+
+  if (frame->memory != VIG_MEMORY_CUDA || (context && frame->device == e->cuda_device))
+    return TRUE;
+  if (!context)
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "memory is that of CUDA device %d: it must be the host's where the "
+        "CPU computes", frame->device);
+  else
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "memory is that of CUDA device %d: it must be the host's or that of "
+        "CUDA device %d, which computes", frame->device, e->cuda_device);
+  return FALSE;
+}
+
+static gboolean
+describe (VigEngine *e, const VigFrame *frame, guint size, VigPreprocessDesc *desc, VigPlanes *planes, GError **error)
+{
+  return vig_frame_describe (frame, &e->model->preprocess, size, desc, planes, error) && check_place (e, frame, error);
+}
+
 /* The @n frames into [n, 3, size, size]; neighbours of one kind in one call. */
 static gboolean
 preprocess (VigEngine *e, const VigFrame *frames, guint first, guint n, guint size, float *out, GError **error)
@@ -308,8 +357,7 @@ preprocess (VigEngine *e, const VigFrame *frames, guint first, guint n, guint si
     VigPlanes planes[MAX_RUN];
     VigPreprocess *p;
     for (run = 0; i + run < n && run < MAX_RUN; run++) {
-      if (!vig_frame_describe (&frames[first + i + run], &e->model->preprocess, size, run ? &next : &desc, &planes[run],
-          error)) {
+      if (!describe (e, &frames[first + i + run], size, run ? &next : &desc, &planes[run], error)) {
         g_prefix_error (error, "frame %u: ", first + i + run);
         return FALSE;
       }
@@ -330,7 +378,7 @@ check_frames (VigEngine *e, const VigFrame *frames, guint n, guint size, GError 
   for (guint i = 0; i < n; i++) {
     VigPreprocessDesc desc;
     VigPlanes planes;
-    if (!vig_frame_describe (&frames[i], &e->model->preprocess, size, &desc, &planes, error)) {
+    if (!describe (e, &frames[i], size, &desc, &planes, error)) {
       g_prefix_error (error, "frame %u: ", i);
       return FALSE;
     }
@@ -344,8 +392,7 @@ vig_engine_check_frame (VigEngine *e, const VigFrame *frame, guint size, GError 
   VigPreprocessDesc desc;
   VigPlanes planes;
 
-  return check_size (e, size, size, error)
-      && vig_frame_describe (frame, &e->model->preprocess, size, &desc, &planes, error);
+  return check_size (e, size, size, error) && describe (e, frame, size, &desc, &planes, error);
 }
 
 /* What is classified: @n frames or tensors, as inputs [3, h, w]; neither: what the plan's inputs hold already. */

@@ -134,6 +134,14 @@ check_par (const VigFrame *frame, GError **error)
 }
 
 static gboolean
+check_memory (const VigFrame *frame, GError **error)
+{
+  if ((guint) frame->memory > VIG_MEMORY_CUDA)
+    return FAIL ("memory is %d: it must be a VigMemory, 0 to %d", (int) frame->memory, VIG_MEMORY_CUDA);
+  return TRUE;
+}
+
+static gboolean
 check_frame (const VigFrame *frame, GError **error)
 {
   int w = frame->width, h = frame->height;
@@ -149,7 +157,8 @@ check_frame (const VigFrame *frame, GError **error)
         frame->crop_height, frame->crop_x, frame->crop_y, w, h);
   if (frame->orientation > 8)
     return FAIL ("orientation is %u: it must be 1 to 8 as in EXIF, or 0 for 1", frame->orientation);
-  return check_par (frame, error) && check_colour (frame, error) && check_planes (frame, error);
+  return check_par (frame, error) && check_colour (frame, error) && check_memory (frame, error)
+      && check_planes (frame, error);
 }
 
 static gboolean
@@ -246,6 +255,7 @@ vig_frame_describe (const VigFrame *frame, const VigPreprocessConfig *config, gu
       || !describe_geometry (frame, config, (int) size, desc, error))
     return FALSE;
   describe_colour (frame, desc);
+  desc->on_device = frame->memory == VIG_MEMORY_CUDA;
   memcpy (desc->mean, config->mean, sizeof desc->mean);
   memcpy (desc->std, config->std, sizeof desc->std);
   for (guint i = 0; i < 4; i++) {
@@ -253,5 +263,6 @@ vig_frame_describe (const VigFrame *frame, const VigPreprocessConfig *config, gu
     planes->plane[i] = used ? frame->data[i] : NULL;
     planes->stride[i] = used ? frame->stride[i] : 0;
   }
+  planes->ready = desc->on_device ? frame->ready : NULL;
   return TRUE;
 }

@@ -345,6 +345,12 @@ vig_shared_get_device (VigShared *shared)
   return shared->entry->device;
 }
 
+gboolean
+vig_shared_get_cuda (VigShared *shared, int *device, void **context)
+{
+  return vig_engine_get_cuda (shared->entry->engine, device, context);
+}
+
 VigPrecision
 vig_shared_get_precision (VigShared *shared)
 {

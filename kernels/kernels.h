@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VIG_KERNELS_ABI 2
+#define VIG_KERNELS_ABI 3
 
 /* Element type of the tensors that feed a matrix product. bf16 and f16 (IEEE half) are stored as uint16_t, rounded to
  * nearest even; what f16 cannot hold is infinite. */
@@ -44,6 +44,7 @@ typedef enum { VIG_COLOR_RGB, VIG_COLOR_YUV, VIG_COLOR_GRAY } VigColorKind;
 
 /* Anything that stays the same from frame to frame of a stream. */
 typedef struct {
+  bool on_device;              /* the planes are memory of the backend's device, else the host's */
   int width, height;           /* of the planes, luma samples */
   VigColorKind kind;
   VigComponent component[3];   /* R G B (8 bits), or Y U V (8 to 10), or gray only (8) */
@@ -59,8 +60,9 @@ typedef struct {
 } VigPreprocessDesc;
 
 typedef struct {
-  const uint8_t *plane[4]; /* host memory on the CPU backends */
+  const uint8_t *plane[4];
   ptrdiff_t stride[4];     /* bytes, may be negative */
+  void *ready;             /* on_device: NULL, or the event (cudaEvent_t) from which on they may be read */
 } VigPlanes;
 
 typedef struct VigPreprocess VigPreprocess; /* tap tables and scratch memory for one desc */
@@ -268,6 +270,8 @@ struct VigKernels {
   VigType fastest;   /* of matrix products: a narrow type where the hardware multiplies it itself */
   size_t chunk;      /* how many numbers of the widest tensor are best computed at once; 0: as many as suit a CPU */
   const char *no_bf16; /* why bf16 is refused, or NULL */
+  void *context;     /* where pictures may lie on_device: the primary context of CUDA's device, a CUcontext; NULL: nowhere */
+  int device;        /* CUDA's number of it */
   void *ctx;         /* first argument of everything below */
 
   void (*close)(VigKernels *self);
@@ -277,6 +281,7 @@ struct VigKernels {
   void (*download)(void *ctx, void *host, const void *from, size_t size);
   const char *(*finish)(void *ctx);                /* waits; NULL, or the first error since the last one */
 
+  /* The host's planes are the caller's again when preprocess_run returns; the device's when its result is there. */
   VigPreprocess *(*preprocess_create)(void *ctx, const VigPreprocessDesc *desc);   /* NULL: no memory */
   void (*preprocess_run)(void *ctx, VigPreprocess *p, const VigPlanes *frames, int n, float *out); /* [n,3,h,w] */
   void (*preprocess_destroy)(void *ctx, VigPreprocess *p);

@@ -51,6 +51,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (VigEngine, vig_engine_free)
 VIG_API VigModel *vig_engine_get_model (VigEngine *engine);         /* (transfer none) */
 VIG_API const char *vig_engine_get_device (const VigEngine *engine);      /* "cpu", … what auto became */
 VIG_API const char *vig_engine_get_kernels (const VigEngine *engine);     /* e.g. "avx512+amx": for logs */
+
+/**
+ * vig_engine_get_cuda:
+ * @device: (out) (optional): number of the CUDA device that computes, or -1
+ * @context: (out) (optional): its primary context, a CUcontext that stays as long as the process; NULL where there is none
+ *
+ * Whether frames may lie in the memory of a CUDA device. Where the engine's device is "auto" it may come to be FALSE later:
+ * when the CPU takes over. Any thread.
+ */
+VIG_API gboolean vig_engine_get_cuda (VigEngine *engine, int *device, void **context);
 VIG_API VigPrecision vig_engine_get_precision (const VigEngine *engine);  /* never AUTO */
 VIG_API gsize vig_engine_get_weight_bytes (const VigEngine *engine);
 /* Of all plans: inputs, intermediate tensors, results; of libraries' own memory nothing. */

@@ -31,6 +31,9 @@ typedef enum {
  * 8 rotate-270. */
 typedef guint VigOrientation;
 
+/* Where planes are: in the host's memory, or in that of a CUDA device (its primary context's). */
+typedef enum { VIG_MEMORY_HOST, VIG_MEMORY_CUDA } VigMemory;
+
 /**
  * VigFrame:
  * @data: first byte of each plane; only read, only during the call
@@ -38,6 +41,10 @@ typedef guint VigOrientation;
  * @crop_x: the part of the picture that counts, in luma samples; a width of 0 means all of it
  * @par_n: pixel aspect ratio; 0/0 means 1/1
  * @orientation: 0 means 1
+ * @memory: where @data points to
+ * @device: of VIG_MEMORY_CUDA: the device's number; must be that which computes, vig_engine_get_cuda()
+ * @ready: (nullable): of VIG_MEMORY_CUDA: an event (CUevent or cudaEvent_t), already recorded, after which the planes may
+ *   be read: the engine's stream waits for it, not its thread. NULL: they may be read now.
  *
  * A description of a picture in memory; nothing is copied and the memory stays the caller's.
  */
@@ -52,6 +59,9 @@ typedef struct {
   int crop_x, crop_y, crop_width, crop_height;
   int par_n, par_d;
   VigOrientation orientation;
+  VigMemory memory;
+  int device;
+  void *ready;
 } VigFrame;
 
 VIG_API const char *vig_format_to_string (VigFormat format); /* GStreamer's name of it */

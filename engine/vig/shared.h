@@ -59,6 +59,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (VigShared, vig_shared_release)
 
 VIG_API VigModel *vig_shared_get_model (VigShared *shared);   /* (transfer none): as long as the hold */
 VIG_API const char *vig_shared_get_device (VigShared *shared);      /* as vig_engine_get_device(), when it was loaded */
+VIG_API gboolean vig_shared_get_cuda (VigShared *shared, int *device, void **context); /* as vig_engine_get_cuda(), now */
 VIG_API VigPrecision vig_shared_get_precision (VigShared *shared);  /* never AUTO */
 VIG_API guint vig_shared_get_n_users (VigShared *shared);     /* now */
 

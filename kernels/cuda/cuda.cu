@@ -249,6 +249,23 @@ find_code (VigCuda *cuda)
           "looking for kernels for compute capability %d.%d", cuda->sm / 10, cuda->sm % 10);
 }
 
+/* The device's primary context. The runtime keeps it until the process ends; its handle is the driver's to tell. */
+static void *
+find_context (VigCuda *cuda)
+{
+  void *entry = NULL, *context = NULL;
+  int (*get_current) (void **context);
+  cudaDriverEntryPointQueryResult found;
+
+  if (!vig_cuda_ok (cuda, cudaGetDriverEntryPointByVersion ("cuCtxGetCurrent", &entry, 12000, cudaEnableDefault, &found),
+          "asking for the context of device %d", cuda->device))
+    return NULL;
+  memcpy (&get_current, &entry, sizeof entry);
+  if (!entry || get_current (&context) || !context)
+    vig_cuda_fail (cuda, "expected a context of device %d, found none", cuda->device);
+  return context;
+}
+
 static bool
 open_streams (VigCuda *cuda)
 {
@@ -297,7 +314,9 @@ vig_kernels_cuda_open (int device, const char **why)
   self->fastest = cuda->sm >= 80 ? VIG_TYPE_BF16 : VIG_TYPE_F16;
   if (cuda->sm == 75)
     self->no_bf16 = "expected compute capability 8.0 or later, found 7.5";
-  if (cuda->sm && find_code (cuda) && open_streams (cuda) && vig_cuda_use_matmul (self))
+  self->device = device;
+  if (cuda->sm && find_code (cuda) && (self->context = find_context (cuda)) && open_streams (cuda)
+      && vig_cuda_use_matmul (self))
     return self;
   memcpy (reason, cuda->error, sizeof reason);
   cuda_close (self);

@@ -3,8 +3,9 @@
  * Preprocessing with the bits of kernels/ref/preprocess.c. Never run on a GPU.
  *
  * Of each picture only what the window is made of is copied: rows go one behind the other into pinned memory, which takes
- * turns with a second one, and from there in one copy to the device. The host's planes are free when run returns. Two
- * kernels follow, for up to GROUP pictures at once, in coordinates of the upright picture:
+ * turns with a second one, and from there in one copy to the device. The host's planes are free when run returns. Planes
+ * that lie on the device are read where they are, once the stream has waited for their events. Two kernels follow, for up
+ * to GROUP pictures at once, in coordinates of the upright picture:
  *
  *   across  a block makes WIDE outputs of TALL rows: the source pixels under their filters are converted to 8-bit RGB in
  *           shared memory, each once, at most CHUNK of a row at a time (sums of integers may be cut anywhere), then every
@@ -35,15 +36,15 @@ enum {
 
 namespace vig_preprocess { /* no other file's Part is this one */
 
-/* A component of the desc, the same in all pictures: sample (x, y) is at plane + origin + y * stride + x * step. */
+/* A component of the desc, the same in all pictures: sample (x, y) is at plane + offset + y * stride + x * step. */
 struct Component {
-  ptrdiff_t origin;
+  ptrdiff_t offset; /* an int makes ptxas spill on 9.0 */
   int step, shift, mask;
   bool two_bytes;
 };
 
 struct Picture {
-  const uint8_t *plane[3]; /* of each component */
+  const uint8_t *plane[3]; /* of each component: where sample (0, 0) is, or would be if it had been copied */
   ptrdiff_t stride[3];
 };
 
@@ -109,7 +110,7 @@ sample (const Across &a, const Picture &picture, int component, int x, int y)
 {
   const Component &c = a.component[component];
   const uint8_t *at = picture.plane[component]
-      + (c.origin + y * picture.stride[component] + (ptrdiff_t) x * c.step);
+      + (c.offset + y * picture.stride[component] + (ptrdiff_t) x * c.step);
   int raw = c.two_bytes ? at[0] | at[1] << 8 : at[0];
   return raw >> c.shift & c.mask;
 }
@@ -273,10 +274,8 @@ place_parts (VigPreprocess *p)
   }
   for (int i = 0; i < (d->kind == VIG_COLOR_GRAY ? 1 : 3); i++) {
     const VigComponent *c = &d->component[i];
-    const Part *part = &p->part[c->plane];
     p->plane[i] = c->plane;
-    p->across.component[i] = { c->offset - part->begin - part->top * (ptrdiff_t) part->pitch, c->step, c->shift,
-      (1 << c->depth) - 1, c->depth > 8 };
+    p->across.component[i] = { c->offset, c->step, c->shift, (1 << c->depth) - 1, c->depth > 8 };
   }
 }
 
@@ -306,13 +305,31 @@ send (VigCuda *cuda, VigPreprocess *p, const VigPlanes *frames, int n, Pictures 
     pack_picture (p, &frames[f], staging->memory + f * p->picture_bytes);
     for (int c = 0; c < 3; c++) {
       const Part *part = &p->part[p->plane[c]];
-      pictures->of[f].plane[c] = p->pictures + f * p->picture_bytes + part->at;
-      pictures->of[f].stride[c] = (ptrdiff_t) part->pitch;
+      ptrdiff_t pitch = (ptrdiff_t) part->pitch;
+      pictures->of[f].plane[c] = p->pictures + ((ptrdiff_t) (f * p->picture_bytes + part->at) - part->begin - part->top * pitch);
+      pictures->of[f].stride[c] = pitch;
     }
   }
   return vig_cuda_ok (cuda, cudaMemcpyAsync (p->pictures, staging->memory, n * p->picture_bytes, cudaMemcpyHostToDevice,
              cuda->stream), "copying %d pictures", n)
       && vig_cuda_ok (cuda, cudaEventRecord (staging->free, cuda->stream), "copying %d pictures", n);
+}
+
+/* n pictures that are there. */
+static bool
+point (VigCuda *cuda, VigPreprocess *p, const VigPlanes *frames, int n, Pictures *pictures)
+{
+  for (int f = 0; f < n; f++) {
+    const VigPlanes *planes = &frames[f];
+    if (planes->ready && !vig_cuda_ok (cuda, cudaStreamWaitEvent (cuda->stream, (cudaEvent_t) planes->ready, 0),
+            "waiting for a picture"))
+      return false;
+    for (int c = 0; c < 3; c++) {
+      pictures->of[f].plane[c] = planes->plane[p->plane[c]];
+      pictures->of[f].stride[c] = planes->stride[p->plane[c]];
+    }
+  }
+  return true;
 }
 
 static int
@@ -347,7 +364,7 @@ preprocess_run (void *ctx, VigPreprocess *p, const VigPlanes *frames, int n, flo
     return;
   for (int f = 0, few; f < n; f += few) {
     few = n - f < p->group ? n - f : p->group;
-    if (!send (cuda, p, frames + f, few, &pictures))
+    if (!(p->across.desc.on_device ? point : send) (cuda, p, frames + f, few, &pictures))
       return;
     launch (cuda, p, &pictures, few, out + f * result);
   }
@@ -439,10 +456,12 @@ allocate (VigCuda *cuda, VigPreprocess *p)
   size_t size = p->group * p->picture_bytes;
   size_t narrow = sizeof (uint32_t) * p->group * p->across.rows * p->across.n;
 
-  p->pictures = (uint8_t *) vig_cuda_alloc (cuda, size);
   p->across.narrow = (uint32_t *) vig_cuda_alloc (cuda, narrow);
   p->down.narrow = p->across.narrow;
-  if (!p->pictures || !p->across.narrow)
+  if (!p->across.narrow || p->across.desc.on_device)
+    return p->across.narrow != NULL;
+  p->pictures = (uint8_t *) vig_cuda_alloc (cuda, size);
+  if (!p->pictures)
     return false;
   for (Staging &staging : p->staging)
     if (!vig_cuda_ok (cuda, cudaMallocHost ((void **) &staging.memory, size), "allocating %zu pinned bytes", size)

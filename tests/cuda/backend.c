@@ -130,6 +130,8 @@ test_refused (void)
       "looking for kernels for compute capability 8.7" },
     { "VIG_EMU_FAIL=cudaStreamCreateWithFlags:1:cudaErrorDevicesUnavailable", "cuda", VIG_PRECISION_AUTO,
       VIG_ERROR_DEVICE, "device cuda: cudaErrorDevicesUnavailable (CUDA-capable device(s) is/are busy or unavailable)" },
+    { "VIG_EMU_FAIL=cudaGetDriverEntryPointByVersion:1", "cuda", VIG_PRECISION_AUTO, VIG_ERROR_DEVICE,
+      "device cuda: cudaErrorInvalidValue (invalid argument) while asking for the context of device 0" },
     { "VIG_EMU_FAIL=cublasLtCreate:1", "cuda", VIG_PRECISION_AUTO, VIG_ERROR_DEVICE,
       "device cuda: CUBLAS_STATUS_ALLOC_FAILED while opening cuBLASLt" },
   };

@@ -74,6 +74,7 @@ typedef std::lock_guard<std::recursive_mutex> Lock;
 
 thread_local cudaError_t last_error;
 thread_local cudaStream_t captured_here; /* by this thread */
+thread_local int current_device;
 
 const struct { cudaError_t error; const char *name, *string; } errors[] = {
   { cudaSuccess, "cudaSuccess", "no error" },
@@ -386,8 +387,28 @@ cudaSetDevice (int device)
 {
   Lock lock (emu ().lock);
   cudaError_t error = enter ("cudaSetDevice", cudaErrorDevicesUnavailable);
-  return error != cudaSuccess || (device >= 0 && device < number ("VIG_EMU_DEVICES", 1)) ? error
-      : failed (cudaErrorInvalidDevice);
+  if (error == cudaSuccess && (device < 0 || device >= number ("VIG_EMU_DEVICES", 1)))
+    error = failed (cudaErrorInvalidDevice);
+  if (error == cudaSuccess)
+    current_device = device;
+  return error;
+}
+
+int
+vig_emu_device (void)
+{
+  return current_device;
+}
+
+cudaError_t
+cudaGetDriverEntryPointByVersion (const char *symbol, void **entry, unsigned, unsigned long long,
+    cudaDriverEntryPointQueryResult *result)
+{
+  Lock lock (emu ().lock);
+  cudaError_t error = enter ("cudaGetDriverEntryPointByVersion", cudaErrorInvalidValue);
+  *entry = error == cudaSuccess ? vig_emu_driver (symbol) : nullptr;
+  *result = *entry ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+  return error;
 }
 
 cudaError_t

@@ -78,7 +78,12 @@ typedef struct vig_emu_graph_exec *cudaGraphExec_t;
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
 
+enum { cudaEnableDefault = 0 };
+enum cudaDriverEntryPointQueryResult { cudaDriverEntryPointSuccess = 0, cudaDriverEntryPointSymbolNotFound = 1 };
+
 cudaError_t cudaDriverGetVersion (int *version);
+cudaError_t cudaGetDriverEntryPointByVersion (const char *symbol, void **entry, unsigned version, unsigned long long flags,
+    cudaDriverEntryPointQueryResult *result);
 cudaError_t cudaGetDeviceCount (int *count);
 cudaError_t cudaSetDevice (int device);
 cudaError_t cudaDeviceGetAttribute (int *value, cudaDeviceAttr attribute, int device);
@@ -137,5 +142,11 @@ __attribute__ ((visibility ("default"))) int vig_emu_calls (const char *call);
 
 /* Adds to the count of vig_emu_live (). */
 void vig_emu_count (int n);
+
+/* The device of the calling thread, as it has set it. */
+int vig_emu_device (void);
+
+/* A function of the driver (vig-emu-driver.cc); NULL: there is none of this name. */
+void *vig_emu_driver (const char *name);
 
 #endif

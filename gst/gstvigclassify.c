@@ -24,7 +24,9 @@
 #include "gstvigloaded.h"
 #include "gstvigmeta.h"
 #include "gstvigqueue.h"
+#include "gstvigregions.h"
 #include "gstvigstats.h"
+#include "gstvigturns.h"
 
 GST_DEBUG_CATEGORY_STATIC (gst_vig_classify_debug);
 #define GST_CAT_DEFAULT gst_vig_classify_debug
@@ -49,11 +51,16 @@ GST_DEBUG_CATEGORY_STATIC (gst_vig_classify_debug);
 #define DEFAULT_MAX_BATCH 0
 #define DEFAULT_BATCH_DELAY (-1)
 #define DEFAULT_MAX_IN_FLIGHT 2
+#define DEFAULT_REGIONS GST_VIG_REGIONS_FRAME
+#define DEFAULT_MIN_SIZE 0
+#define DEFAULT_MAX_OBJECTS 0
+#define DEFAULT_RECLASSIFY_INTERVAL 1
 
 enum {
   PROP_0, PROP_MODEL_FILE, PROP_LABELS_FILE, PROP_DEVICE, PROP_PRECISION, PROP_THREADS, PROP_TOP_K, PROP_THRESHOLD,
   PROP_INTERVAL, PROP_HOLD_RESULT, PROP_HOLD_MAX, PROP_INPUT_SIZE, PROP_POST_MESSAGES, PROP_ORIENTATION, PROP_SHARE,
-  PROP_MAX_BATCH, PROP_BATCH_DELAY, PROP_MAX_IN_FLIGHT, PROP_STATS
+  PROP_MAX_BATCH, PROP_BATCH_DELAY, PROP_MAX_IN_FLIGHT, PROP_REGIONS, PROP_OBJECT_CLASSES, PROP_MIN_SIZE, PROP_MAX_OBJECTS,
+  PROP_RECLASSIFY_INTERVAL, PROP_STATS
 };
 
 struct _GstVigClassify {
@@ -65,6 +72,8 @@ struct _GstVigClassify {
   gboolean stale; /* they changed since @loaded was loaded */
   guint max_in_flight;
   GstVigSettings settings;
+  char *object_classes;
+  GPtrArray *wanted_classes; /* strings, what it lists; NULL: all. Never changed, replaced */
   GstVigStats stats;
   GstClockTime latency; /* what LATENCY queries are told */
 
@@ -79,9 +88,7 @@ struct _GstVigClassify {
     gboolean have_info;
     GstSegment segment;
     VigOrientation stream_orientation, global_orientation; /* of the tags; 0: none */
-    guint epoch;            /* results of another say nothing about what comes */
-    gboolean have_result;   /* a frame of this epoch has been submitted, */
-    guint since_result;     /* and this many have come since */
+    GstVigTurns turns;
     gboolean hdr_warned;
   } in;
 
@@ -222,14 +229,6 @@ stream_time (const GstSegment *segment, GstBuffer *buffer)
 
 /* ---- frames come in -------------------------------------------------------------------------------------------- */
 
-/* The last result no longer says anything about what comes. */
-static void
-end_result (GstVigClassify *self)
-{
-  self->in.epoch++;
-  self->in.have_result = FALSE;
-}
-
 static VigOrientation
 upright (GstVigClassify *self, const GstVigSettings *settings)
 {
@@ -238,14 +237,24 @@ upright (GstVigClassify *self, const GstVigSettings *settings)
   return self->in.stream_orientation ? self->in.stream_orientation : self->in.global_orientation;
 }
 
-/* Filler and frames that nobody will see carry no picture worth a result. */
-static gboolean
-is_due (GstVigClassify *self, GstBuffer *buffer, const GstVigSettings *settings)
+/* The settings of now, and the objects in the frame if they say so. */
+static void
+prepare (GstVigClassify *self, GstVigFlight *flight)
 {
-  if (GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_GAP)
-      || GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_DECODE_ONLY))
-    return FALSE;
-  return !self->in.have_result || self->in.since_result + 1 >= settings->interval;
+  guint n_skipped = 0;
+  GST_OBJECT_LOCK (self);
+  flight->settings = self->settings;
+  g_autoptr (GPtrArray) classes = self->wanted_classes ? g_ptr_array_ref (self->wanted_classes) : NULL;
+  GST_OBJECT_UNLOCK (self);
+  flight->epoch = self->in.turns.epoch;
+  if (!self->in.have_info || flight->settings.regions == GST_VIG_REGIONS_FRAME)
+    return;
+  const GstVigRegionFilter filter = { .classes = classes, .min_size = flight->settings.min_size,
+    .max_objects = flight->settings.max_objects };
+  flight->regions = gst_vig_regions_find (flight->buffer, &self->in.info, &filter, &n_skipped);
+  GST_OBJECT_LOCK (self);
+  self->stats.objects_skipped += n_skipped;
+  GST_OBJECT_UNLOCK (self);
 }
 
 /* Takes @buffer. What is wrong with it is said when it is its turn to leave. */
@@ -256,53 +265,67 @@ take_off (GstVigClassify *self, GstBuffer *buffer)
   if (GST_CLOCK_TIME_IS_VALID (now))
     gst_object_sync_values (GST_OBJECT (self), now);
   GstVigFlight *flight = gst_vig_flight_new (buffer, self->loaded);
-  GST_OBJECT_LOCK (self);
-  flight->settings = self->settings;
-  GST_OBJECT_UNLOCK (self);
-  flight->epoch = self->in.epoch;
+  prepare (self, flight);
   if (!self->in.have_info) {
     g_set_error (&flight->error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT,
         "A frame came before any caps: nobody said what its bytes mean.");
     return flight;
   }
-  flight->due = is_due (self, buffer, &flight->settings);
-  if (flight->due) {
-    const GstVideoRectangle whole = { 0 };
-    gst_vig_flight_start (flight, &self->in.info, upright (self, &flight->settings), &whole, 1);
-    self->in.have_result = TRUE;
-    self->in.since_result = 0;
-  } else {
-    self->in.since_result++;
-  }
+  g_autoptr (GArray) parts = gst_vig_turns_choose (&self->in.turns, flight,
+      running_time (&self->in.segment, buffer));
+  flight->due = parts->len > 0;
+  if (flight->due)
+    gst_vig_flight_start (flight, &self->in.info, upright (self, &flight->settings),
+        (const GstVideoRectangle *) (gpointer) parts->data, parts->len);
   return flight;
 }
 
 /* ---- and go out ------------------------------------------------------------------------------------------------ */
 
-/* The frame's result becomes the last one. FALSE: it has none. */
+static GstVigSpan
+get_span (GstVigClassify *self, GstBuffer *buffer)
+{
+  GstVigSpan span = { GST_BUFFER_PTS (buffer), GST_BUFFER_PTS (buffer), running_time (&self->segment, buffer) };
+  if (GST_BUFFER_PTS_IS_VALID (buffer) && GST_BUFFER_DURATION_IS_VALID (buffer))
+    span.end += GST_BUFFER_DURATION (buffer);
+  return span;
+}
+
+/* Parts of a frame may have been in several batches; it has waited for the last. */
+static void
+count_result (GstVigClassify *self, const GstVigFlight *flight)
+{
+  gint64 latency = 0;
+  GST_OBJECT_LOCK (self);
+  self->stats.classified++;
+  self->stats.objects_classified += flight->n_shots - (flight->frame_shot != GST_VIG_NO_SHOT);
+  for (guint i = 0; i < flight->n_shots; i++) {
+    const VigRequest *request = &flight->shots[i].request;
+    gst_vig_times_add (&self->stats.preprocess, request->preprocess_us * GST_USECOND);
+    gst_vig_times_add (&self->stats.inference, request->inference_us * GST_USECOND);
+    gst_vig_times_add (&self->stats.batch, request->batch);
+    latency = MAX (latency, request->latency_us);
+  }
+  gst_vig_times_add (&self->stats.whole, latency * GST_USECOND);
+  GST_OBJECT_UNLOCK (self);
+}
+
+/* The flight's results become the last ones, of the frame and of its objects. FALSE: it has none. */
 static gboolean
 take_result (GstVigClassify *self, GstVigFlight *flight)
 {
   if (!gst_vig_flight_land (flight))
     return FALSE;
-  GstBuffer *buffer = flight->buffer;
-  GstVigLast *last = &flight->loaded->last;
-  memcpy (last->probabilities, flight->shots[0].probabilities, flight->loaded->n_classes * sizeof (float));
-  last->valid = TRUE;
-  last->epoch = flight->epoch;
-  last->start = last->end = GST_BUFFER_PTS (buffer);
-  if (GST_BUFFER_PTS_IS_VALID (buffer) && GST_BUFFER_DURATION_IS_VALID (buffer))
-    last->end += GST_BUFFER_DURATION (buffer);
-  last->running = running_time (&self->segment, buffer);
-
-  const VigRequest *request = &flight->shots[0].request;
-  GST_OBJECT_LOCK (self);
-  self->stats.classified++;
-  gst_vig_times_add (&self->stats.preprocess, request->preprocess_us * GST_USECOND);
-  gst_vig_times_add (&self->stats.inference, request->inference_us * GST_USECOND);
-  gst_vig_times_add (&self->stats.whole, request->latency_us * GST_USECOND);
-  gst_vig_times_add (&self->stats.batch, request->batch);
-  GST_OBJECT_UNLOCK (self);
+  GstVigHeld *held = &flight->loaded->held;
+  const GstVigSpan span = get_span (self, flight->buffer);
+  if (flight->frame_shot != GST_VIG_NO_SHOT)
+    gst_vig_held_put (held, flight->epoch, NULL, &span, flight->shots[flight->frame_shot].probabilities);
+  for (guint i = 0; flight->regions && i < flight->regions->len; i++) {
+    const GstVigRegion *region = &g_array_index (flight->regions, GstVigRegion, i);
+    if (region->tracked && region->shot != GST_VIG_NO_SHOT)
+      gst_vig_held_put (held, flight->epoch, &region->tracking_id, &span, flight->shots[region->shot].probabilities);
+  }
+  count_result (self, flight);
   return TRUE;
 }
 
@@ -319,32 +342,88 @@ give_up (GstVigClassify *self, GstVigFlight *flight)
   return flight->due ? GST_FLOW_ERROR : GST_FLOW_NOT_NEGOTIATED;
 }
 
-/* Whether its model's last result may be said of this frame too. Without running times nobody can tell how old it is. */
+/* What is to be said about a frame, or about an object in it. */
+typedef struct {
+  GstVigRegion *region;       /* NULL: the frame */
+  const float *probabilities; /* [classes] */
+  GstVigSpan span;
+  gboolean held;
+  GstClockTime age;
+} Saying;
+
+/* The last result of the frame's model. Without running times nobody can tell how old it is. */
 static gboolean
-may_hold (GstVigClassify *self, const GstVigFlight *flight, GstClockTime *age)
+find_held (const GstVigFlight *flight, GstClockTime now, Saying *s)
 {
   const GstVigSettings *settings = &flight->settings;
-  const GstVigLast *last = &flight->loaded->last;
-  GstClockTime now = running_time (&self->segment, flight->buffer);
-  if (!last->valid || last->epoch != flight->epoch || !settings->hold_result || !GST_CLOCK_TIME_IS_VALID (now)
-      || !GST_CLOCK_TIME_IS_VALID (last->running) || now < last->running)
+  if (!settings->hold_result || (s->region ? !s->region->tracked : settings->regions == GST_VIG_REGIONS_OBJECTS))
     return FALSE;
-  *age = now - last->running;
-  return *age <= settings->hold_max;
+  const GstVigLast *last = gst_vig_held_get (&flight->loaded->held, flight->epoch,
+      s->region ? &s->region->tracking_id : NULL);
+  if (!last || !GST_CLOCK_TIME_IS_VALID (now) || !GST_CLOCK_TIME_IS_VALID (last->span.running)
+      || now < last->span.running)
+    return FALSE;
+  s->probabilities = last->probabilities;
+  s->span = last->span;
+  s->held = TRUE;
+  s->age = now - last->span.running;
+  return s->age <= settings->hold_max;
 }
 
-/* A message when the label is another than that of the last message. */
-static void
-announce (GstVigClassify *self, GstBuffer *buffer, const GstVigSettings *settings, GQuark top, double confidence)
+/* FALSE: nothing. */
+static gboolean
+find_saying (const GstVigFlight *flight, const GstVigSpan *span, GstVigRegion *region, Saying *s)
 {
-  GQuark label = confidence >= settings->threshold ? top : 0;
+  guint shot = region ? region->shot : flight->frame_shot;
+  *s = (Saying) { .region = region };
+  if (shot == GST_VIG_NO_SHOT)
+    return find_held (flight, span->running, s);
+  s->probabilities = flight->shots[shot].probabilities;
+  s->span = *span;
+  return TRUE;
+}
+
+/* Returns: (transfer full): of Saying: the frame's first, then its objects'. */
+static GArray *
+find_sayings (GstVigClassify *self, const GstVigFlight *flight)
+{
+  GArray *sayings = g_array_new (FALSE, FALSE, sizeof (Saying));
+  const GstVigSpan span = get_span (self, flight->buffer);
+  const guint n_objects = flight->regions ? flight->regions->len : 0;
+  guint n_said = 0, n_held = 0;
+  Saying s;
+  if (find_saying (flight, &span, NULL, &s))
+    g_array_append_val (sayings, s);
+  for (guint i = 0; i < n_objects; i++) {
+    if (!find_saying (flight, &span, &g_array_index (flight->regions, GstVigRegion, i), &s))
+      continue;
+    g_array_append_val (sayings, s);
+    n_said++;
+    n_held += s.held;
+  }
+  GST_OBJECT_LOCK (self);
+  self->stats.objects_held += n_held;
+  self->stats.objects_skipped += n_objects - n_said;
+  GST_OBJECT_UNLOCK (self);
+  return sayings;
+}
+
+/* A message when the frame's label is another than that of the last message. */
+static void
+announce (GstVigClassify *self, const GstVigFlight *flight, const Saying *s)
+{
+  VigRank top;
+  GstBuffer *buffer = flight->buffer;
+  vig_top_k (s->probabilities, flight->loaded->n_classes, 1, &top);
+  const GstVigSettings *settings = &flight->settings;
+  GQuark label = top.value >= settings->threshold ? flight->loaded->quarks[top.index] : 0;
   if (self->has_announced && label == self->announced)
     return;
   GstClockTime pts = GST_BUFFER_PTS (buffer);
   if (settings->post_messages) {
     GstStructure *message = gst_structure_new ("vig-label",
         "label", G_TYPE_STRING, g_quark_to_string (label),
-        "confidence", G_TYPE_DOUBLE, confidence,
+        "confidence", G_TYPE_DOUBLE, (double) top.value,
         "pts", G_TYPE_UINT64, pts,
         "stream-time", G_TYPE_UINT64, stream_time (&self->segment, buffer),
         "running-time", G_TYPE_UINT64, running_time (&self->segment, buffer),
@@ -384,25 +463,34 @@ make_writable (GstVigClassify *self, GstBuffer *buffer)
   return shell;
 }
 
-/* Says about @buffer what the last result by that model says; takes and returns it. */
-static GstBuffer *
-attach (GstVigClassify *self, GstBuffer *buffer, const GstVigLoaded *by, const GstVigSettings *settings, gboolean held,
-    GstClockTime age)
+static void
+say (GstVigMetaWriter *writer, const char *name, const GstVigFlight *flight, const Saying *s)
 {
-  const GstVigLast *last = &by->last;
-  guint n = vig_top_k (last->probabilities, by->n_classes, MIN (settings->top_k, by->n_classes), by->ranks);
-  if (!held)
-    announce (self, buffer, settings, by->quarks[by->ranks[0].index], by->ranks[0].value);
+  const GstVigLoaded *by = flight->loaded;
+  guint n = vig_top_k (s->probabilities, by->n_classes, MIN (flight->settings.top_k, by->n_classes), by->ranks);
+  const GstVigResult result = {
+    .element = name, .model = vig_model_get_name (by->model), .model_hash = vig_model_get_hash (by->model),
+    .labels = (const char *const *) by->labels, .quarks = by->quarks, .ranks = by->ranks, .n_ranks = n,
+    .threshold = flight->settings.threshold, .span = s->span, .held = s->held, .age = s->age, .region = s->region,
+  };
+  gst_vig_meta_add (writer, &result);
+}
+
+/* Says about @buffer, that of @flight, what is to be said; takes and returns it. */
+static GstBuffer *
+attach (GstVigClassify *self, GstBuffer *buffer, const GstVigFlight *flight, const GArray *sayings)
+{
+  if (sayings->len == 0)
+    return buffer;
   buffer = make_writable (self, buffer);
   if (!gst_buffer_is_writable (buffer))
     return buffer;
   g_autofree char *name = gst_object_get_name (GST_OBJECT (self));
-  GstVigResult result = {
-    .element = name, .model = vig_model_get_name (by->model), .model_hash = vig_model_get_hash (by->model),
-    .labels = (const char *const *) by->labels, .quarks = by->quarks, .ranks = by->ranks, .n_ranks = n, .threshold = settings->threshold,
-    .span_start = last->start, .span_end = last->end, .held = held, .age = age,
-  };
-  gst_vig_meta_attach (buffer, &result);
+  GstVigMetaWriter writer;
+  gst_vig_meta_begin (&writer, buffer);
+  for (guint i = 0; i < sayings->len; i++)
+    say (&writer, name, flight, &g_array_index (sayings, Saying, i));
+  gst_vig_meta_end (&writer);
   return buffer;
 }
 
@@ -433,7 +521,6 @@ watch_latency (GstVigClassify *self)
 static GstFlowReturn
 send_frame (GstVigClassify *self, GstVigFlight *flight)
 {
-  GstClockTime age = 0;
   gboolean due = flight->due;
   self->failed = flight->error || (due && !take_result (self, flight));
   if (self->failed) {
@@ -441,10 +528,10 @@ send_frame (GstVigClassify *self, GstVigFlight *flight)
     gst_mini_object_unref (GST_MINI_OBJECT_CAST (flight));
     return flow;
   }
-  gboolean says = due || may_hold (self, flight, &age);
-  GstBuffer *buffer = gst_vig_flight_steal_buffer (flight);
-  if (says)
-    buffer = attach (self, buffer, flight->loaded, &flight->settings, !due, age);
+  g_autoptr (GArray) sayings = find_sayings (self, flight);
+  if (flight->frame_shot != GST_VIG_NO_SHOT)
+    announce (self, flight, &g_array_index (sayings, Saying, 0));
+  GstBuffer *buffer = attach (self, gst_vig_flight_steal_buffer (flight), flight, sayings);
   gst_mini_object_unref (GST_MINI_OBJECT_CAST (flight));
   if (due)
     watch_latency (self);
@@ -464,7 +551,7 @@ static void
 take_caps (GstVigClassify *self, const GstVideoInfo *info)
 {
   if (!self->in.have_info || !gst_video_info_is_equal (info, &self->in.info))
-    end_result (self);
+    gst_vig_turns_end_results (&self->in.turns);
   self->in.info = *info;
   self->in.have_info = TRUE;
   GstVideoTransferFunction transfer = info->colorimetry.transfer;
@@ -685,7 +772,7 @@ flush_stop (GstVigClassify *self, GstEvent *event)
   gboolean reset_time;
   gst_event_parse_flush_stop (event, &reset_time);
   gboolean ok = gst_pad_push_event (self->srcpad, event);
-  end_result (self);
+  gst_vig_turns_end_results (&self->in.turns);
   if (reset_time)
     gst_segment_init (&self->in.segment, GST_FORMAT_TIME);
   GST_PAD_STREAM_LOCK (self->srcpad);
@@ -715,7 +802,7 @@ take_event (GstVigClassify *self, GstEvent *event)
   GstVideoInfo info;
   switch (GST_EVENT_TYPE (event)) {
     case GST_EVENT_STREAM_START:
-      end_result (self);
+      gst_vig_turns_end_results (&self->in.turns);
       self->in.stream_orientation = 0;
       break;
     case GST_EVENT_CAPS:
@@ -819,7 +906,7 @@ static void
 reset_stream (GstVigClassify *self)
 {
   gst_vig_queue_empty (&self->queue);
-  end_result (self);
+  gst_vig_turns_end_results (&self->in.turns);
   self->has_announced = FALSE;
   self->in.have_info = FALSE;
   self->in.hdr_warned = FALSE;
@@ -885,6 +972,15 @@ set_string (GstVigClassify *self, char **field, const GValue *value)
 }
 
 static void
+set_object_classes (GstVigClassify *self, const GValue *value)
+{
+  g_free (self->object_classes);
+  self->object_classes = g_value_dup_string (value);
+  g_clear_pointer (&self->wanted_classes, g_ptr_array_unref);
+  self->wanted_classes = gst_vig_object_classes_parse (self->object_classes);
+}
+
+static void
 set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
 {
   GstVigClassify *self = GST_VIG_CLASSIFY (object);
@@ -922,6 +1018,21 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
       break;
     case PROP_MAX_IN_FLIGHT:
       self->max_in_flight = g_value_get_uint (value);
+      break;
+    case PROP_REGIONS:
+      settings->regions = g_value_get_enum (value);
+      break;
+    case PROP_OBJECT_CLASSES:
+      set_object_classes (self, value);
+      break;
+    case PROP_MIN_SIZE:
+      settings->min_size = g_value_get_uint (value);
+      break;
+    case PROP_MAX_OBJECTS:
+      settings->max_objects = g_value_get_uint (value);
+      break;
+    case PROP_RECLASSIFY_INTERVAL:
+      settings->reclassify_interval = g_value_get_uint (value);
       break;
     case PROP_TOP_K:
       settings->top_k = g_value_get_uint (value);
@@ -991,6 +1102,21 @@ get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
     case PROP_MAX_IN_FLIGHT:
       g_value_set_uint (value, self->max_in_flight);
       break;
+    case PROP_REGIONS:
+      g_value_set_enum (value, settings->regions);
+      break;
+    case PROP_OBJECT_CLASSES:
+      g_value_set_string (value, self->object_classes);
+      break;
+    case PROP_MIN_SIZE:
+      g_value_set_uint (value, settings->min_size);
+      break;
+    case PROP_MAX_OBJECTS:
+      g_value_set_uint (value, settings->max_objects);
+      break;
+    case PROP_RECLASSIFY_INTERVAL:
+      g_value_set_uint (value, settings->reclassify_interval);
+      break;
     case PROP_TOP_K:
       g_value_set_uint (value, settings->top_k);
       break;
@@ -1028,6 +1154,9 @@ finalize (GObject *object)
   gst_vig_queue_clear (&self->queue);
   close_engine (self);
   gst_vig_load_options_clear (&self->load);
+  gst_vig_turns_clear (&self->in.turns);
+  g_free (self->object_classes);
+  g_clear_pointer (&self->wanted_classes, g_ptr_array_unref);
   G_OBJECT_CLASS (gst_vig_classify_parent_class)->finalize (object);
 }
 
@@ -1085,6 +1214,20 @@ install_properties (GObjectClass *class)
   g_object_class_install_property (class, PROP_MAX_IN_FLIGHT, g_param_spec_uint ("max-in-flight", "Most in flight",
           "Most frames that this element holds: those that wait for a batch, are in one, or are on their way downstream",
           1, 1024, DEFAULT_MAX_IN_FLIGHT, ready));
+  g_object_class_install_property (class, PROP_REGIONS, g_param_spec_enum ("regions", "Regions",
+          "What is classified: the frame, or the objects that upstream has found in it (GstAnalyticsODMtd, "
+          "GstVideoRegionOfInterestMeta), or both", gst_vig_regions_get_type (), DEFAULT_REGIONS, playing));
+  g_object_class_install_property (class, PROP_OBJECT_CLASSES, g_param_spec_string ("object-classes",
+          "Object classes", "Comma-separated types of the objects that are classified (not set: all)", NULL, playing));
+  g_object_class_install_property (class, PROP_MIN_SIZE, g_param_spec_uint ("min-size", "Smallest size",
+          "Objects whose shorter side has fewer pixels in the frame are not classified", 0, G_MAXINT,
+          DEFAULT_MIN_SIZE, playing));
+  g_object_class_install_property (class, PROP_MAX_OBJECTS, g_param_spec_uint ("max-objects", "Most objects",
+          "Most objects of a frame that are classified, the first that upstream has attached (0: all)", 0, G_MAXINT,
+          DEFAULT_MAX_OBJECTS, playing));
+  g_object_class_install_property (class, PROP_RECLASSIFY_INTERVAL, g_param_spec_uint ("reclassify-interval",
+          "Interval of objects", "Classify an object that upstream tracks every n-th frame, and hold its result between",
+          1, G_MAXUINT, DEFAULT_RECLASSIFY_INTERVAL, playing));
   g_object_class_install_property (class, PROP_STATS, g_param_spec_boxed ("stats", "Statistics",
           "Counters since the stream was started, and times in nanoseconds and frames per second over the last 256 "
           "frames", GST_TYPE_STRUCTURE, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
@@ -1106,6 +1249,7 @@ gst_vig_classify_class_init (GstVigClassifyClass *class)
       "Classifies video frames with a ViG model and attaches the labels as analytics metadata, leaving the frames "
       "untouched", "the gst-vig authors");
   gst_type_mark_as_plugin_api (precision_get_type (), 0);
+  gst_type_mark_as_plugin_api (gst_vig_regions_get_type (), 0);
   gst_vig_meta_register ();
 }
 
@@ -1120,9 +1264,11 @@ gst_vig_classify_init (GstVigClassify *self)
   self->settings = (GstVigSettings) {
     .top_k = DEFAULT_TOP_K, .interval = DEFAULT_INTERVAL, .input_size = DEFAULT_INPUT_SIZE,
     .threshold = DEFAULT_THRESHOLD, .hold_result = DEFAULT_HOLD_RESULT, .post_messages = DEFAULT_POST_MESSAGES,
-    .hold_max = DEFAULT_HOLD_MAX, .orientation = DEFAULT_ORIENTATION,
+    .hold_max = DEFAULT_HOLD_MAX, .orientation = DEFAULT_ORIENTATION, .regions = DEFAULT_REGIONS,
+    .min_size = DEFAULT_MIN_SIZE, .max_objects = DEFAULT_MAX_OBJECTS, .reclassify_interval = DEFAULT_RECLASSIFY_INTERVAL,
   };
   gst_vig_queue_init (&self->queue, DEFAULT_MAX_IN_FLIGHT);
+  gst_vig_turns_init (&self->in.turns);
 
   self->sinkpad = gst_pad_new_from_static_template (&sink_template, "sink");
   gst_pad_set_chain_function (self->sinkpad, sink_chain);

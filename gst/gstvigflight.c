@@ -23,6 +23,7 @@ flight_free (GstVigFlight *flight)
     g_clear_error (&flight->shots[i].error);
   g_free (flight->shots);
   g_free (flight->probabilities);
+  g_clear_pointer (&flight->regions, g_array_unref);
   g_clear_error (&flight->error);
   gst_clear_buffer (&flight->buffer);
   gst_vig_loaded_unref (flight->loaded);
@@ -35,6 +36,7 @@ gst_vig_flight_new (GstBuffer *buffer, GstVigLoaded *loaded)
   GstVigFlight *flight = g_new0 (GstVigFlight, 1);
   flight->buffer = buffer;
   flight->loaded = gst_vig_loaded_ref (loaded);
+  flight->frame_shot = GST_VIG_NO_SHOT;
   gst_mini_object_init (GST_MINI_OBJECT_CAST (flight), 0, flight_get_type (), NULL, NULL,
       (GstMiniObjectFreeFunction) flight_free);
   return flight;
@@ -52,7 +54,8 @@ aim (GstVigFlight *flight, GstVigShot *shot, const GstVideoRectangle *part)
     request->frame.crop_height = part->h;
   }
   request->size = flight->settings.input_size;
-  request->last = flight->settings.interval > 1;
+  /* nobody knows which of the next frames has objects */
+  request->last = flight->settings.interval > 1 || flight->settings.regions == GST_VIG_REGIONS_OBJECTS;
   request->probabilities = shot->probabilities;
 }
 

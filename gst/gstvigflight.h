@@ -4,6 +4,7 @@
 
 #include "gstvigframe.h"
 #include "gstvigloaded.h"
+#include "gstvigregions.h"
 
 G_BEGIN_DECLS
 
@@ -14,6 +15,8 @@ typedef struct {
   gboolean hold_result, post_messages;
   GstClockTime hold_max;
   GstVideoOrientationMethod orientation;
+  GstVigRegions regions;
+  guint min_size, max_objects, reclassify_interval;
 } GstVigSettings;
 
 /**
@@ -36,6 +39,8 @@ typedef struct {
  * @error: why the frame cannot be classified; found when it came, said when it is its turn
  * @due: something of it is to be classified, and if there is no @error it is on its way through the engine
  * @epoch: a result says nothing about frames of another
+ * @regions: (nullable): of GstVigRegion: the objects in it, if they are asked for
+ * @frame_shot: which shot shows all of it; GST_VIG_NO_SHOT: none
  * @shots: [n_shots]: the parts of the picture that are to be classified, in the order in which they were named
  *
  * A frame in the element, from the sink pad's thread that maps and submits it to the source pad's task that waits for its
@@ -49,6 +54,8 @@ typedef struct {
   guint epoch;
   gboolean due;
   GError *error;
+  GArray *regions;
+  guint frame_shot;
 
   GstVigFrame frame;
   gboolean mapped;

@@ -38,7 +38,7 @@ acquire_engine (GstVigLoaded *loaded, const GstVigLoadOptions *options, const ch
   loaded->stream = vig_stream_new (loaded->shared);
   loaded->model = vig_shared_get_model (loaded->shared);
   loaded->n_classes = vig_model_get_n_classes (loaded->model);
-  loaded->last.probabilities = g_new0 (float, loaded->n_classes);
+  gst_vig_held_init (&loaded->held, loaded->n_classes);
   loaded->ranks = g_new (VigRank, loaded->n_classes);
   return TRUE;
 }
@@ -98,7 +98,7 @@ gst_vig_loaded_unref (GstVigLoaded *loaded)
   vig_shared_release (loaded->shared);
   g_strfreev (loaded->labels);
   g_free (loaded->quarks);
-  g_free (loaded->last.probabilities);
+  gst_vig_held_clear (&loaded->held);
   g_free (loaded->ranks);
   g_free (loaded);
 }

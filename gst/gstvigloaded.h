@@ -5,6 +5,8 @@
 #include <gst/gst.h>
 #include <vig/shared.h>
 
+#include "gstvigheld.h"
+
 G_BEGIN_DECLS
 
 /* What says how a model is to be loaded. Strings are its own. */
@@ -20,26 +22,17 @@ void gst_vig_load_options_copy (GstVigLoadOptions *to, const GstVigLoadOptions *
 void gst_vig_load_options_clear (GstVigLoadOptions *options);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (GstVigLoadOptions, gst_vig_load_options_clear)
 
-/* The last result of a model. */
-typedef struct {
-  gboolean valid;             /* there is one, */
-  guint epoch;                /* of a frame of this epoch, */
-  GstClockTime start, end;    /* from this PTS on until that, */
-  GstClockTime running;       /* of this running time; NONE: not known */
-  float *probabilities;       /* [classes] */
-} GstVigLast;
-
 /**
  * GstVigLoaded:
  * @stream: one element's, through which its frames reach the engine
  * @model: @shared's
  * @latency: how long a frame took alone while warming up
- * @last: what is said of the frames that are not classified themselves
+ * @held: what is said of the frames and objects that are not classified themselves
  * @ranks: for whoever ranks them
  *
  * A model that is ready to classify the frames of one element, with its labels. Reference counted: every frame in flight
  * holds it, so that its result is that of the model which it was submitted to, and is described by that model's labels.
- * @last and @ranks are of the thread that takes results; all else is immutable.
+ * @held and @ranks are of the thread that takes results; all else is immutable.
  */
 typedef struct {
   VigShared *shared;
@@ -49,7 +42,7 @@ typedef struct {
   char **labels;        /* [classes] */
   GQuark *quarks;       /* [classes]: of the labels */
   GstClockTime latency;
-  GstVigLast last;
+  GstVigHeld held;
   VigRank *ranks;       /* [classes] */
 
   /*< private >*/

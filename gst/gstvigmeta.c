@@ -21,24 +21,6 @@ get_structure (GstBuffer *buffer)
   return gst_custom_meta_get_structure (meta);
 }
 
-/* Appends to the structure's array, @entry becomes the array's. */
-static void
-append_result (GstStructure *structure, GstStructure *entry)
-{
-  GValue results = G_VALUE_INIT, value = G_VALUE_INIT;
-  const GValue *old = gst_structure_get_value (structure, "results");
-  if (old) {
-    g_value_init (&results, GST_TYPE_ARRAY);
-    g_value_copy (old, &results);
-  } else {
-    gst_value_array_init (&results, 1);
-  }
-  g_value_init (&value, GST_TYPE_STRUCTURE);
-  g_value_take_boxed (&value, entry);
-  gst_value_array_append_and_take_value (&results, &value);
-  gst_structure_take_value (structure, "results", &results);
-}
-
 void
 gst_vig_meta_register (void)
 {
@@ -69,11 +51,42 @@ attach_classes (GstBuffer *buffer, const GstVigResult *result, guint *id)
   return n;
 }
 
+/* What an entry says about the object that it is about. */
+static void
+describe_region (GstStructure *entry, const GstVigRegion *region)
+{
+  const char *type = g_quark_to_string (region->type);
+  gst_structure_set (entry, "region-id", G_TYPE_UINT, region->od_id,
+      "region-type", G_TYPE_STRING, type ? type : "",
+      "region-x", G_TYPE_INT, region->part.x, "region-y", G_TYPE_INT, region->part.y,
+      "region-width", G_TYPE_INT, region->part.w, "region-height", G_TYPE_INT, region->part.h, NULL);
+  if (region->tracked)
+    gst_structure_set (entry, "tracking-id", G_TYPE_UINT64, region->tracking_id, NULL);
+}
+
 void
-gst_vig_meta_attach (GstBuffer *buffer, const GstVigResult *result)
+gst_vig_meta_begin (GstVigMetaWriter *writer, GstBuffer *buffer)
+{
+  const GValue *old = gst_structure_get_value (get_structure (buffer), "results");
+  *writer = (GstVigMetaWriter) { .buffer = buffer };
+  if (old) {
+    g_value_init (&writer->results, GST_TYPE_ARRAY);
+    g_value_copy (old, &writer->results);
+  } else {
+    gst_value_array_init (&writer->results, 1);
+  }
+}
+
+void
+gst_vig_meta_add (GstVigMetaWriter *writer, const GstVigResult *result)
 {
   guint id = 0;
-  guint n = attach_classes (buffer, result, &id);
+  GstVigRegion *region = result->region;
+  if (region && !gst_vig_region_ensure_od (region, writer->buffer))
+    return;
+  guint n = attach_classes (writer->buffer, result, &id);
+  if (region && n > 0)
+    gst_vig_region_relate (region, writer->buffer, id);
   GstStructure *entry = gst_structure_new ("vig-result",
       "element", G_TYPE_STRING, result->element,
       "model", G_TYPE_STRING, result->model,
@@ -81,10 +94,21 @@ gst_vig_meta_attach (GstBuffer *buffer, const GstVigResult *result)
       "state", G_TYPE_STRING, state_name (result, n),
       "label", G_TYPE_STRING, result->labels[result->ranks[0].index],
       "confidence", G_TYPE_DOUBLE, (double) result->ranks[0].value,
-      "span-start", G_TYPE_UINT64, result->span_start,
-      "span-end", G_TYPE_UINT64, result->span_end,
+      "span-start", G_TYPE_UINT64, result->span.start,
+      "span-end", G_TYPE_UINT64, result->span.end,
       "age", G_TYPE_UINT64, result->age, NULL);
   if (n > 0)
     gst_structure_set (entry, "cls-id", G_TYPE_UINT, id, NULL);
-  append_result (get_structure (buffer), entry);
+  if (region)
+    describe_region (entry, region);
+  GValue value = G_VALUE_INIT;
+  g_value_init (&value, GST_TYPE_STRUCTURE);
+  g_value_take_boxed (&value, entry);
+  gst_value_array_append_and_take_value (&writer->results, &value);
+}
+
+void
+gst_vig_meta_end (GstVigMetaWriter *writer)
+{
+  gst_structure_take_value (get_structure (writer->buffer), "results", &writer->results);
 }

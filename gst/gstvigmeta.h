@@ -5,14 +5,18 @@
 #include <gst/gst.h>
 #include <vig/engine.h>
 
+#include "gstvigheld.h"
+#include "gstvigregions.h"
+
 G_BEGIN_DECLS
 
 #define GST_VIG_META_NAME "VigResults"
 
 /**
  * GstVigResult:
+ * @region: (nullable): the object that it is about; NULL: the whole frame
  *
- * What is to be said about one frame. Strings and arrays belong to the caller; needed only during the call.
+ * What is to be said about one frame or object. Strings and arrays belong to the caller; needed only during the call.
  */
 typedef struct {
   const char *element, *model, *model_hash;
@@ -21,22 +25,29 @@ typedef struct {
   const VigRank *ranks;        /* [n_ranks]: greatest first; at least one */
   guint n_ranks;
   double threshold;            /* ranks under it are not attached */
-  GstClockTime span_start, span_end; /* the time seen, in the segment's time (as PTS) */
+  GstVigSpan span;             /* the time seen */
   gboolean held;               /* the result of an earlier frame, */
   GstClockTime age;            /* this much earlier in running time */
+  GstVigRegion *region;
 } GstVigResult;
 
 /* Registers the custom meta; once per process, from the plugin's class. */
 void gst_vig_meta_register (void);
 
-/**
- * gst_vig_meta_attach:
- * @buffer: writable
- *
- * Adds a GstAnalyticsClsMtd to the buffer's relation meta and an entry to its VigResults, beside what others have put
- * there (docs/vigclassify.md has the layout).
- */
-void gst_vig_meta_attach (GstBuffer *buffer, const GstVigResult *result);
+/* All that one element says about a buffer; other elements' results stay beside it. */
+typedef struct {
+  GstBuffer *buffer;
+  GValue results; /* of the buffer's VigResults */
+} GstVigMetaWriter;
+
+/* @buffer is writable, and stays the caller's, who leaves it alone until the end. */
+void gst_vig_meta_begin (GstVigMetaWriter *writer, GstBuffer *buffer);
+
+/* Adds a GstAnalyticsClsMtd to the buffer's relation meta, tied to the object that it is about, and an entry to its
+ * VigResults (docs/vigclassify.md has the layout). */
+void gst_vig_meta_add (GstVigMetaWriter *writer, const GstVigResult *result);
+
+void gst_vig_meta_end (GstVigMetaWriter *writer);
 
 G_END_DECLS
 #endif

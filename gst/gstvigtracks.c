@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "gstvigtracks.h"
+
+typedef struct {
+  guint64 id;
+  GList link;
+  guint8 note[] __attribute__ ((aligned (16)));
+} Track;
+
+void
+gst_vig_tracks_init (GstVigTracks *tracks, gsize size)
+{
+  *tracks = (GstVigTracks) { .notes = g_hash_table_new_full (g_int64_hash, g_int64_equal, NULL, g_free), .size = size };
+}
+
+void
+gst_vig_tracks_clear (GstVigTracks *tracks)
+{
+  g_hash_table_unref (tracks->notes);
+}
+
+void
+gst_vig_tracks_reset (GstVigTracks *tracks)
+{
+  g_queue_init (&tracks->order); /* its links are part of what the table frees */
+  g_hash_table_remove_all (tracks->notes);
+}
+
+gpointer
+gst_vig_tracks_find (GstVigTracks *tracks, guint64 id)
+{
+  Track *track = g_hash_table_lookup (tracks->notes, &id);
+  if (!track)
+    return NULL;
+  g_queue_unlink (&tracks->order, &track->link);
+  g_queue_push_tail_link (&tracks->order, &track->link);
+  return track->note;
+}
+
+gpointer
+gst_vig_tracks_note (GstVigTracks *tracks, guint64 id)
+{
+  gpointer note = gst_vig_tracks_find (tracks, id);
+  if (note)
+    return note;
+  if (tracks->order.length == GST_VIG_MAX_TRACKS) {
+    GList *oldest = g_queue_pop_head_link (&tracks->order);
+    g_hash_table_remove (tracks->notes, &((Track *) oldest->data)->id);
+  }
+  Track *track = g_malloc0 (sizeof *track + tracks->size);
+  track->id = id;
+  track->link.data = track;
+  g_queue_push_tail_link (&tracks->order, &track->link);
+  g_hash_table_insert (tracks->notes, &track->id, track);
+  return track->note;
+}

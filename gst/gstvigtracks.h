@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef GST_VIG_TRACKS_H
+#define GST_VIG_TRACKS_H
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+/* Most objects that are remembered: those met last. */
+#define GST_VIG_MAX_TRACKS 1024
+
+/**
+ * GstVigTracks:
+ *
+ * What is known of tracked objects, by tracking id: a note of a fixed size for each of the GST_VIG_MAX_TRACKS that were
+ * looked up last. One thread at a time.
+ */
+typedef struct {
+  GHashTable *notes;
+  GQueue order; /* met last: at the tail */
+  gsize size;   /* of a note, bytes */
+} GstVigTracks;
+
+void gst_vig_tracks_init (GstVigTracks *tracks, gsize size); /* of a note, bytes */
+void gst_vig_tracks_clear (GstVigTracks *tracks);
+
+void gst_vig_tracks_reset (GstVigTracks *tracks); /* forgets all */
+
+/* NULL: not known. Valid until the next gst_vig_tracks_note(). */
+gpointer gst_vig_tracks_find (GstVigTracks *tracks, guint64 id);
+
+/* As found, or a new one, zeroed. */
+gpointer gst_vig_tracks_note (GstVigTracks *tracks, guint64 id);
+
+G_END_DECLS
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "gstvigturns.h"
+
+/* Of a tracked object. */
+typedef struct {
+  guint64 classified, seen; /* number of the frame, last; counted from 1 */
+  GstClockTime seen_at;     /* running time */
+} Turn;
+
+void
+gst_vig_turns_init (GstVigTurns *turns)
+{
+  *turns = (GstVigTurns) { 0 };
+  gst_vig_tracks_init (&turns->objects, sizeof (Turn));
+}
+
+void
+gst_vig_turns_clear (GstVigTurns *turns)
+{
+  gst_vig_tracks_clear (&turns->objects);
+}
+
+void
+gst_vig_turns_end_results (GstVigTurns *turns)
+{
+  turns->epoch++;
+  turns->have_result = FALSE;
+  gst_vig_tracks_reset (&turns->objects);
+}
+
+/* Filler and frames that nobody will see carry no picture worth a result. */
+static gboolean
+has_picture (GstBuffer *buffer)
+{
+  return !GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_GAP)
+      && !GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_DECODE_ONLY);
+}
+
+static gboolean
+take_frame_turn (GstVigTurns *turns, const GstVigFlight *flight)
+{
+  gboolean due = has_picture (flight->buffer)
+      && (!turns->have_result || turns->since_result + 1 >= flight->settings.interval);
+  turns->since_result = due ? 0 : turns->since_result + 1;
+  turns->have_result |= due;
+  return due;
+}
+
+/* One that was in the last frame has not been away, however long ago that was. */
+static gboolean
+was_away (const Turn *turn, guint64 frame, GstClockTime now, GstClockTime hold_max)
+{
+  return turn->seen + 1 < frame && GST_CLOCK_TIME_IS_VALID (now) && GST_CLOCK_TIME_IS_VALID (turn->seen_at)
+      && now > turn->seen_at && now - turn->seen_at > hold_max;
+}
+
+static gboolean
+take_object_turn (GstVigTurns *turns, guint64 id, const GstVigSettings *settings, GstClockTime now)
+{
+  Turn *turn = gst_vig_tracks_note (&turns->objects, id);
+  /* twice in one frame: upstream gives several objects one id, so their results cannot be told apart later */
+  gboolean due = turn->classified == 0 || turn->classified == turns->n_frames
+      || turns->n_frames - turn->classified >= settings->reclassify_interval
+      || was_away (turn, turns->n_frames, now, settings->hold_max);
+  if (due)
+    turn->classified = turns->n_frames;
+  turn->seen = turns->n_frames;
+  turn->seen_at = now;
+  return due;
+}
+
+GArray *
+gst_vig_turns_choose (GstVigTurns *turns, GstVigFlight *flight, GstClockTime now)
+{
+  GArray *parts = g_array_new (FALSE, FALSE, sizeof (GstVideoRectangle));
+  turns->n_frames++;
+  const gboolean turn = take_frame_turn (turns, flight);
+  if (turn && flight->settings.regions != GST_VIG_REGIONS_OBJECTS) {
+    const GstVideoRectangle whole = { 0 };
+    flight->frame_shot = parts->len;
+    g_array_append_val (parts, whole);
+  }
+  for (guint i = 0; flight->regions && has_picture (flight->buffer) && i < flight->regions->len; i++) {
+    GstVigRegion *region = &g_array_index (flight->regions, GstVigRegion, i);
+    if (!(region->tracked ? take_object_turn (turns, region->tracking_id, &flight->settings, now) : turn))
+      continue;
+    region->shot = parts->len;
+    g_array_append_val (parts, region->part);
+  }
+  return parts;
+}

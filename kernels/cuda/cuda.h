@@ -76,6 +76,8 @@ void vig_cuda_log_decay (VigCuda *cuda, const VigLogDecay *a);
 void vig_cuda_gate_mix (VigCuda *cuda, const VigGateMix *a); /* in place if type is f32 and m == o */
 void vig_cuda_gla_bidir (VigCuda *cuda, const VigGlaBidir *a, float *memory); /* of so many numbers: */
 size_t vig_cuda_gla_numbers (const VigCuda *cuda, int batch, int tokens, int heads, int dk, int dv);
+bool vig_cuda_mlp (VigCuda *cuda, const VigMlp *a, const void *in, const void *out, int width, VigType type); /* false: not
+                                                                                  of this shape, nothing was done (mlp.cu) */
 void vig_cuda_swiglu (VigCuda *cuda, const void *u, VigType u_type, int rows, int width, void *y, VigType type);
 
 /* Each file puts its operators into the table. */

@@ -72,18 +72,6 @@ typedef struct {
 
 /* ---- pieces ----------------------------------------------------------------------------------------------------- */
 
-static __device__ __forceinline__ void
-multiply (float d[4], const uint32_t a[4], const uint32_t b[2], vig_bf16)
-{
-  vig_mma_m16n8k16_bf16 (d, a, b);
-}
-
-static __device__ __forceinline__ void
-multiply (float d[4], const uint32_t a[4], const uint32_t b[2], vig_half)
-{
-  vig_mma_m16n8k16_f16 (d, a, b);
-}
-
 /* d [16, 8] += a [16, 8] b [8, 8]; a and b as tf32 */
 static __device__ __forceinline__ void
 multiply (float d[4], const float a[4], float2 b)

@@ -518,9 +518,8 @@ whole (size_t bytes)
 }
 
 static void
-mlp (void *ctx, const VigMlp *a)
+mlp_in_slices (VigCuda *cuda, const VigMlp *a)
 {
-  VigCuda *cuda = (VigCuda *) ctx;
   const VigType type = a->in->type;
   const int width = a->out->k, all = a->batch * a->rows;
   const size_t size = vig_type_size (type), row = size * (a->c + 3 * width), gaps = 3 * whole (1);
@@ -541,10 +540,19 @@ mlp (void *ctx, const VigMlp *a)
     const VigNorm norm = { n, a->c, x, a->norm_weight, a->norm_bias, a->eps, VIG_ACT_NONE, memory, type };
     const VigMatmulRun in = { 1, n, memory, u, type, false }, out = { 1, n, s, x, VIG_TYPE_F32, true };
     vig_cuda_norm (cuda, &norm);
-    matmul_run (ctx, a->in, &in);
+    matmul_run (cuda, a->in, &in);
     vig_cuda_swiglu (cuda, u, type, n, width, s, type);
-    matmul_run (ctx, a->out, &out);
+    matmul_run (cuda, a->out, &out);
   }
+}
+
+static void
+mlp (void *ctx, const VigMlp *a)
+{
+  VigCuda *cuda = (VigCuda *) ctx;
+
+  if (!vig_cuda_mlp (cuda, a, a->in->weight, a->out->weight, a->out->k, a->in->type))
+    mlp_in_slices (cuda, a);
 }
 
 static size_t

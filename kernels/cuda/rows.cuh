@@ -77,6 +77,19 @@ max_lanes (float x)
   return x;
 }
 
+/* d [16, 8] += a [16, 16] b [16, 8] of either type */
+static __device__ __forceinline__ void
+multiply (float d[4], const uint32_t a[4], const uint32_t b[2], vig_bf16)
+{
+  vig_mma_m16n8k16_bf16 (d, a, b);
+}
+
+static __device__ __forceinline__ void
+multiply (float d[4], const uint32_t a[4], const uint32_t b[2], vig_half)
+{
+  vig_mma_m16n8k16_f16 (d, a, b);
+}
+
 static __device__ __forceinline__ float
 sigmoid (float x)
 {

@@ -385,6 +385,30 @@ test_replay (gconstpointer variant)
   }
 }
 
+/* What a picture of 224 x 224 costs ViG-T: kernels in its recording, the library's products among them. */
+static void
+test_launches (void)
+{
+  enum { SIDE = 224, CONVOLUTIONS = 2, BLOCKS = 12 };
+  /* im2col, product, norm; norm with convolution, product, gla_mix, product, mlp; positions; norm, mean, product, softmax */
+  const int want = 3 * CONVOLUTIONS + 5 * BLOCKS + 1 + 4;
+  g_autoptr (VigModel) model = random_model ("vig_t");
+  g_autofree float *picture = g_new0 (float, 3 * SIDE * SIDE);
+  g_autoptr (GError) error = NULL;
+  float logits[1000];
+  VigOutput output = { .logits = logits };
+
+  machine ("");
+  g_autoptr (VigEngine) engine = open_engine (model, "cuda", VIG_PRECISION_BF16, &error);
+  g_assert_true (vig_engine_classify_tensors (engine, picture, 1, SIDE, SIDE, &output, &error));
+  machine ("VIG_EMU_FAIL=cudaGraphLaunch:1"); /* it need not run again */
+  g_assert_false (vig_engine_classify_tensors (engine, picture, 1, SIDE, SIDE, &output, &error));
+  g_test_message ("%d kernels of ours, %d products of the library", emu.calls ("launch"), emu.calls ("cublasLtMatmul"));
+  g_assert_cmpint (emu.calls ("launch") + emu.calls ("cublasLtMatmul"), ==, want);
+  g_assert_cmpint (want, <=, 80);
+  machine ("");
+}
+
 /* Two batches in flight, whichever stream is ahead: the bits of each alone. */
 static void
 test_overlap (gconstpointer order)
@@ -702,6 +726,7 @@ main (int argc, char **argv)
     g_autofree char *path = g_strconcat ("/pipe/overlap/", orders[i], NULL);
     g_test_add_data_func (path, orders[i], test_overlap);
   }
+  g_test_add_func ("/pipe/launches", test_launches);
   g_test_add_func ("/pipe/ahead", test_ahead);
   g_test_add_func ("/pipe/beside", test_beside);
   g_test_add_func ("/pipe/evict", test_evict);

@@ -690,6 +690,10 @@ static void
 mlp_16_draw (int *d, GRand *random)
 {
   mlp_shape (d, random, any (random, VIG_TYPE_BF16, VIG_TYPE_F16));
+  if (any (random, 0, 1)) { /* as models have them */
+    d[MLP_C] = 16 * any (random, 1, 12);
+    d[MLP_WIDTH] = 8 * any (random, 1, 40);
+  }
 }
 
 static double
@@ -704,7 +708,8 @@ static const int mlp_shapes[][CHECK_DIMS] = {
 
 static const int mlp_16_shapes[][CHECK_DIMS] = {
   { 196, 192, 512, VIG_TYPE_BF16 }, { 49, 96, 264, VIG_TYPE_BF16, 1 }, { 196, 192, 512, VIG_TYPE_F16 },
-  { 1, 16, 48, VIG_TYPE_BF16 },
+  { 1, 16, 48, VIG_TYPE_BF16 }, { 2100, 192, 40, VIG_TYPE_BF16 }, { 2051, 112, 200, VIG_TYPE_F16, 1 },
+  { 600, 48, 72, VIG_TYPE_BF16 }, /* 8 of them are many rows, 3 are few */
 };
 
 /* ---- pool_mean: a sum of L values ---- */

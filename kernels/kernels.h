@@ -237,6 +237,58 @@ typedef struct {
   float *y;
 } VigSoftmax;
 
+/* ---- models with a memory (docs/temporal.md) ------------------------------------------------------------------- */
+
+/*
+ * What a stream remembers is memory of its own: state[b], an array of pointers in memory of the backend, says where that of
+ * item b is. Items of one stream follow one another in time and lie side by side in a batch. elapsed[b] is the time since
+ * the item before, in steps of the model; negative: there is none, and what lies in the memory is not read.
+ */
+
+/* y[b, i, :] = the mean of x over the tokens of cell i: token (row, column) is in cell (row * grid / h, column * grid / w),
+ * cells row by row. */
+typedef struct {
+  int batch, h, w, c, grid;
+  const float *x; /* [B, h, w, C] */
+  void *y;        /* [B, grid * grid, C] of type */
+  VigType type;
+} VigCellMean;
+
+/* x[b, row, column, :] += y[b, its cell, :] */
+typedef struct {
+  int batch, h, w, c, grid;
+  const float *y; /* [B, grid * grid, C] */
+  float *x;       /* [B, h, w, C] */
+} VigCellAdd;
+
+/*
+ * A step of gated linear attention over time, for each item, cell and head, with r = elapsed (1 if negative):
+ *   S = diag(exp (r gk)) S + min (r, max_elapsed) k v^T (S = 0 before the first);  o = sigmoid(gate) * rms(scale q^T S) * g_norm
+ * where gk = log_decay (low). S stays f32 throughout.
+ */
+typedef struct {
+  int batch, cells, heads, dk, dv, rank;
+  const float *q, *k, *v, *gate, *low; ptrdiff_t row; /* rows [B, cells]; with one row distance; gate before the sigmoid */
+  const float *gk_weight;                             /* [H * DK, rank] */
+  const float *gk_bias;                               /* [H * DK] */
+  const float *g_norm;                                /* [DV] */
+  float eps, scale, max_elapsed;
+  const float *elapsed;                               /* [B] */
+  float *const *state; size_t offset;                 /* S of item b: [cells, H, DK, DV] at state[b] + offset */
+  void *o;                                            /* [B, cells, H * DV] of type */
+  VigType type;
+} VigMemoryStep;
+
+/* y[b] = x[b], then limited gain * (x[b] - the item before), 0 for the first; and x[b] is what is remembered. */
+typedef struct {
+  int batch, size;                    /* numbers of an item */
+  const float *x;                     /* [B, size] */
+  float gain, limit;                  /* the result is within -limit .. limit */
+  const float *elapsed;               /* [B] */
+  float *const *state; size_t offset; /* the item before: [size] at state[b] + offset */
+  float *y;                           /* [B, 2 * size] */
+} VigDifference;
+
 /* ---- batches in flight ---------------------------------------------------------------------------------------- */
 
 /*
@@ -307,6 +359,11 @@ struct VigKernels {
   void (*norm_dwconv)(void *ctx, const VigNormDwconv *a);
   void (*gla_mix)(void *ctx, const VigGlaMix *a);
   void (*mlp)(void *ctx, const VigMlp *a);
+
+  void (*cell_mean)(void *ctx, const VigCellMean *a);
+  void (*cell_add)(void *ctx, const VigCellAdd *a);
+  void (*memory_step)(void *ctx, const VigMemoryStep *a);
+  void (*difference)(void *ctx, const VigDifference *a);
 
   /* All or none: NULL in a backend that has done the work when a call returns. */
   VigPipe *(*pipe_create)(void *ctx, size_t results); /* bytes at most; NULL: finish() says why */

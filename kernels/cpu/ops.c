@@ -25,6 +25,8 @@
 void VARIANT (vig_gla_bidir) (void *ctx, const VigGlaBidir *a);
 void VARIANT (vig_gla_mix) (void *ctx, const VigGlaMix *a);
 
+void VARIANT (vig_cpu_use_memory) (VigKernels *k); /* memory.c */
+
 /* A job: the operator's arguments, and how its rows are cut. */
 typedef struct {
   const void *a;
@@ -644,4 +646,5 @@ VARIANT (vig_cpu_use) (VigKernels *k)
   k->softmax = softmax;
   k->norm_dwconv = norm_dwconv;
   k->gla_mix = VARIANT (vig_gla_mix);
+  VARIANT (vig_cpu_use_memory) (k);
 }

@@ -74,6 +74,10 @@ static const VigKernels ref = {
   .norm_dwconv = vig_norm_dwconv_c,
   .gla_mix = vig_gla_mix_c,
   .mlp = vig_mlp_c,
+  .cell_mean = vig_cell_mean_c,
+  .cell_add = vig_cell_add_c,
+  .memory_step = vig_memory_step_c,
+  .difference = vig_difference_c,
 };
 
 VigKernels *

@@ -45,5 +45,9 @@ void vig_softmax_c (void *ctx, const VigSoftmax *a);
 void vig_norm_dwconv_c (void *ctx, const VigNormDwconv *a);
 void vig_gla_mix_c (void *ctx, const VigGlaMix *a);
 void vig_mlp_c (void *ctx, const VigMlp *a);
+void vig_cell_mean_c (void *ctx, const VigCellMean *a);
+void vig_cell_add_c (void *ctx, const VigCellAdd *a);
+void vig_memory_step_c (void *ctx, const VigMemoryStep *a);
+void vig_difference_c (void *ctx, const VigDifference *a);
 
 #endif

@@ -747,6 +747,169 @@ softmax_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], i
 
 static const int softmax_shapes[][CHECK_DIMS] = { { 1000 }, { 1 }, { 10 }, { 17 } };
 
+/* ---- cell_mean: a sum of a cell's tokens; cell_add: one exact addition ---- */
+
+enum { CELL_H, CELL_W, CELL_C, CELL_GRID, CELL_TYPE };
+
+static void
+cell_mean_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  add (c, (CheckTensor) { .name = "x", .size = (size_t) d[CELL_H] * d[CELL_W] * d[CELL_C], .range = 2, .offset = 1 });
+  add (c, (CheckTensor) { .name = "y", .use = CHECK_OUT, .type = d[CELL_TYPE],
+      .size = (size_t) d[CELL_GRID] * d[CELL_GRID] * d[CELL_C] });
+}
+
+static void
+cell_mean_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  k->cell_mean (k->ctx, &(VigCellMean) { .batch = batch, .h = d[CELL_H], .w = d[CELL_W], .c = d[CELL_C],
+      .grid = d[CELL_GRID], .x = p[0], .y = p[1], .type = d[CELL_TYPE] });
+}
+
+static void
+cell_add_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  add (c, (CheckTensor) { .name = "x", .use = CHECK_INOUT, .size = (size_t) d[CELL_H] * d[CELL_W] * d[CELL_C], .range = 2 });
+  add (c, (CheckTensor) { .name = "y", .size = (size_t) d[CELL_GRID] * d[CELL_GRID] * d[CELL_C], .range = 2 });
+}
+
+static void
+cell_add_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  k->cell_add (k->ctx, &(VigCellAdd) { .batch = batch, .h = d[CELL_H], .w = d[CELL_W], .c = d[CELL_C],
+      .grid = d[CELL_GRID], .x = p[0], .y = p[1] });
+}
+
+static void
+cell_draw (int *d, GRand *random)
+{
+  d[CELL_GRID] = any (random, 1, 5);
+  d[CELL_H] = any (random, d[CELL_GRID], 20);
+  d[CELL_W] = any (random, d[CELL_GRID], 20);
+  d[CELL_C] = any (random, 1, 100);
+  d[CELL_TYPE] = any_type (random);
+}
+
+static const int cell_shapes[][CHECK_DIMS] = { { 10, 10, 96, 4 }, { 10, 10, 96, 4, VIG_TYPE_BF16 }, { 4, 4, 300, 4 },
+  { 14, 7, 33, 3, VIG_TYPE_F16 }, { 1, 1, 5, 1 }, { 5, 9, 8, 2 } };
+
+/* ---- memory_step: exponentials of sums, DK products. An item is a few frames of a stream, one after the other. ---- */
+
+enum { MEM_STEPS, MEM_CELLS, MEM_H, MEM_DK, MEM_DV, MEM_GAP, MEM_TYPE };
+enum { MEM_RANK = 16 };
+
+/* A fifth of them the first of a stream; a time that stands still; gaps up to a billion steps. */
+static void
+elapsed_fill (float *values, size_t n, const int *dims, GRand *random)
+{
+  for (size_t i = 0; i < n; i++) {
+    double u = g_rand_double (random);
+    values[i] = u < 0.2 ? -1 : u < 0.3 ? 0 : u < 0.4 ? 1e9f : (float) (4 * g_rand_double (random));
+  }
+}
+
+static void
+memory_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  int hk = d[MEM_H] * d[MEM_DK], hv = d[MEM_H] * d[MEM_DV], used = 2 * hk + 2 * hv + MEM_RANK, row = used + d[MEM_GAP];
+  size_t rows = (size_t) d[MEM_STEPS] * d[MEM_CELLS];
+  add (c, (CheckTensor) { .name = "joint", .size = rows * row, .range = 2, .row = row, .used = used });
+  add (c, (CheckTensor) { .name = "gk_weight", .size = (size_t) hk * MEM_RANK, .range = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "gk_bias", .size = hk, .range = 3, .shared = true });
+  add (c, (CheckTensor) { .name = "g_norm", .size = d[MEM_DV], .range = 1, .offset = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "elapsed", .size = d[MEM_STEPS], .fill = elapsed_fill });
+  add (c, (CheckTensor) { .name = "state", .use = CHECK_INOUT, .size = (size_t) d[MEM_CELLS] * hk * d[MEM_DV], .range = 2 });
+  add (c, (CheckTensor) { .name = "o", .use = CHECK_OUT, .size = rows * hv, .type = d[MEM_TYPE] });
+}
+
+/* Where the memory of each frame is: `steps` frames of an item share one of `size` numbers. */
+static float **
+state_pointers (VigKernels *k, float *state, size_t size, int batch, int steps)
+{
+  g_autofree float **host = g_new (float *, batch * steps);
+  float **pointers = k->alloc (k->ctx, sizeof *pointers * batch * steps);
+  for (int i = 0; i < batch * steps; i++)
+    host[i] = state + i / steps * size;
+  k->upload (k->ctx, pointers, host, sizeof *pointers * batch * steps);
+  return pointers;
+}
+
+static void
+free_pointers (VigKernels *k, float **pointers)
+{
+  k->finish (k->ctx);
+  k->free (k->ctx, pointers);
+}
+
+static void
+memory_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  int hk = d[MEM_H] * d[MEM_DK], hv = d[MEM_H] * d[MEM_DV];
+  const float *q = p[0];
+  float **pointers = state_pointers (k, p[5], (size_t) d[MEM_CELLS] * hk * d[MEM_DV], batch, d[MEM_STEPS]);
+  k->memory_step (k->ctx, &(VigMemoryStep) { .batch = batch * d[MEM_STEPS], .cells = d[MEM_CELLS], .heads = d[MEM_H],
+      .dk = d[MEM_DK], .dv = d[MEM_DV], .rank = MEM_RANK, .q = q, .k = q + hk, .v = q + 2 * hk, .gate = q + 2 * hk + hv,
+      .low = q + 2 * hk + 2 * hv, .row = 2 * hk + 2 * hv + MEM_RANK + d[MEM_GAP], .gk_weight = p[1], .gk_bias = p[2],
+      .g_norm = p[3], .eps = 1e-6f, .scale = 1 / sqrtf ((float) d[MEM_DK]), .max_elapsed = 3, .elapsed = p[4],
+      .state = pointers, .o = p[6], .type = d[MEM_TYPE] });
+  free_pointers (k, pointers);
+}
+
+static void
+memory_draw (int *d, GRand *random)
+{
+  static const int dims[] = { 16, 32, 64, 1, 7, 24, 48 };
+  d[MEM_STEPS] = any (random, 1, 5);
+  d[MEM_CELLS] = any (random, 1, 9);
+  d[MEM_H] = any (random, 1, 4);
+  d[MEM_DK] = dims[any (random, 0, G_N_ELEMENTS (dims) - 1)];
+  d[MEM_DV] = dims[any (random, 0, G_N_ELEMENTS (dims) - 1)];
+  d[MEM_GAP] = any (random, 0, 20);
+  d[MEM_TYPE] = any_type (random);
+}
+
+static const int memory_shapes[][CHECK_DIMS] = { { 1, 16, 3, 16, 32 }, { 1, 16, 3, 16, 32, 0, VIG_TYPE_BF16 },
+  { 12, 4, 1, 32, 64 }, { 3, 1, 2, 100, 200 } };
+
+/* ---- difference: one exact subtraction, one product ---- */
+
+enum { DIFF_STEPS, DIFF_SIZE };
+
+static void
+difference_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  add (c, (CheckTensor) { .name = "x", .size = (size_t) d[DIFF_STEPS] * d[DIFF_SIZE], .range = 2 });
+  add (c, (CheckTensor) { .name = "elapsed", .size = d[DIFF_STEPS], .fill = elapsed_fill });
+  add (c, (CheckTensor) { .name = "state", .use = CHECK_INOUT, .size = d[DIFF_SIZE], .range = 2 });
+  add (c, (CheckTensor) { .name = "y", .use = CHECK_OUT, .size = (size_t) d[DIFF_STEPS] * 2 * d[DIFF_SIZE] });
+}
+
+static void
+difference_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  float **pointers = state_pointers (k, p[2], d[DIFF_SIZE], batch, d[DIFF_STEPS]);
+  k->difference (k->ctx, &(VigDifference) { .batch = batch * d[DIFF_STEPS], .size = d[DIFF_SIZE], .x = p[0], .gain = 8,
+      .limit = 4, .elapsed = p[1], .state = pointers, .y = p[3] });
+  free_pointers (k, pointers);
+}
+
+static void
+difference_draw (int *d, GRand *random)
+{
+  d[DIFF_STEPS] = any (random, 1, 5);
+  d[DIFF_SIZE] = any (random, 1, 3000);
+}
+
+static const int difference_shapes[][CHECK_DIMS] = { { 1, 3 * 160 * 160 }, { 7, 5000 }, { 2, 4096 }, { 1, 1 } };
+
 /* ---- the rows ---- */
 
 #define ROW(op, prefix, names) .name = #op, .slot = offsetof (VigKernels, op), .dims = names, \
@@ -798,6 +961,13 @@ const CheckOp check_ops[] = {
     .rms_tolerance = 2e-2, .tolerance = 1e-3 }, /* u may be rounded: 2^-9 of each, and of what follows from it */
   { ROW (pool_mean, pool, "tokens c"), .draw = rows_draw, SHAPES (pool_shapes, 1),
     .rms_tolerance = 2e-6, .tolerance = 0 },
+  { ROW (cell_mean, cell_mean, "h w c grid type"), .draw = cell_draw, SHAPES (cell_shapes, 2),
+    .rms_tolerance = 1e-6, .tolerance = 2e-7 },
+  { ROW (cell_add, cell_add, "h w c grid type"), .draw = cell_draw, SHAPES (cell_shapes, 1), .tolerance = 0 },
+  { ROW (memory_step, memory, "steps cells heads dk dv gap type"), .draw = memory_draw, SHAPES (memory_shapes, 2),
+    /* of a billion steps only a decay near 1 leaves anything: an error of 1e-7 in it is one of a tenth there */
+    .rms_tolerance = 2e-5, .tolerance = 2e-5 },
+  { ROW (difference, difference, "steps size"), .draw = difference_draw, SHAPES (difference_shapes, 1), .tolerance = 0 },
   { ROW (softmax, softmax, "c"), .draw = rows_draw, SHAPES (softmax_shapes, 1),
     /* x - max is rounded once: 400 * 2^-24 in the exponent */
     .rms_tolerance = 1e-7, .tolerance = 3e-5 },

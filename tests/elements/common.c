@@ -8,7 +8,7 @@ static char *dir, *model;
 
 /* The registry holds these and ours alone: scanning all that is installed takes long and says nothing about us. */
 static const char *const plugins[] = { "coreelements", "videotestsrc", "videoconvertscale", "videofilter", "videorate",
-  "app", "coretracers", "jpeg", "avi", NULL };
+  "app", "coretracers", "jpeg", "avi", "videocrop", "analyticsoverlay", NULL };
 
 static void
 private_registry (void)

@@ -4,8 +4,8 @@
  *
  * A backend has two streams of its own, one for all computation and one beside it in which the inputs of batches are made
  * (pipe.cu). Uploads go through two pinned buffers in turn, so that a copy runs while the next piece is put into the other
- * one, and the host's memory is free as soon as upload returns; it waits where both are still being copied from. Downloads
- * wait, but for the results of a pipe.
+ * one, and the host's memory is free as soon as upload returns; it waits where both are still being copied from, which a
+ * batch that was waited for since tells without asking. Downloads wait, but for the results of a pipe.
  */
 #include "cuda/device.cuh"
 
@@ -75,8 +75,11 @@ vig_cuda_tell (VigCuda *cuda)
 bool
 vig_cuda_wait (VigCuda *cuda)
 {
-  return vig_cuda_enter (cuda) && vig_cuda_ok (cuda, cudaStreamSynchronize (cuda->side), "waiting for the device")
-      && vig_cuda_ok (cuda, cudaStreamSynchronize (cuda->main), "waiting for the device");
+  if (!vig_cuda_enter (cuda) || !vig_cuda_ok (cuda, cudaStreamSynchronize (cuda->side), "waiting for the device")
+      || !vig_cuda_ok (cuda, cudaStreamSynchronize (cuda->main), "waiting for the device"))
+    return false;
+  cuda->arrived = cuda->copies;
+  return true;
 }
 
 static const char *
@@ -136,7 +139,41 @@ vig_cuda_memory_clear (VigCuda *cuda, VigCudaMemory *memory)
   *memory = {};
 }
 
-/* A copy from one of the pinned buffers may still run when it is that buffer's turn again. */
+/* ---- copies ---- */
+
+bool
+vig_cuda_pinned_init (VigCuda *cuda, VigCudaPinned *pinned, size_t size)
+{
+  return vig_cuda_ok (cuda, cudaMallocHost (&pinned->memory, size), "allocating %zu pinned bytes", size)
+      && vig_cuda_ok (cuda, cudaEventCreateWithFlags (&pinned->free, cudaEventDisableTiming), "making an event");
+}
+
+void
+vig_cuda_pinned_clear (VigCudaPinned *pinned)
+{
+  if (pinned->memory)
+    cudaFreeHost (pinned->memory);
+  if (pinned->free)
+    cudaEventDestroy (pinned->free);
+  *pinned = {};
+}
+
+bool
+vig_cuda_pinned_take (VigCuda *cuda, VigCudaPinned *pinned)
+{
+  return pinned->copy <= cuda->arrived
+      || vig_cuda_ok (cuda, cudaEventSynchronize (pinned->free), "waiting for an upload");
+}
+
+bool
+vig_cuda_pinned_send (VigCuda *cuda, VigCudaPinned *pinned, void *to, size_t size)
+{
+  pinned->copy = ++cuda->copies;
+  return vig_cuda_ok (cuda, cudaMemcpyAsync (to, pinned->memory, size, cudaMemcpyHostToDevice, cuda->stream),
+             "uploading %zu bytes", size)
+      && vig_cuda_ok (cuda, cudaEventRecord (pinned->free, cuda->stream), "uploading %zu bytes", size);
+}
+
 void
 vig_cuda_upload (void *ctx, void *to, const void *host, size_t size)
 {
@@ -145,14 +182,12 @@ vig_cuda_upload (void *ctx, void *to, const void *host, size_t size)
   if (!vig_cuda_enter (cuda))
     return;
   for (size_t at = 0, n; at < size; at += n, cuda->turn ^= 1) {
-    auto *staging = &cuda->staging[cuda->turn];
+    VigCudaPinned *staging = &cuda->staging[cuda->turn];
     n = size - at < STAGING ? size - at : STAGING;
-    if (!vig_cuda_ok (cuda, cudaEventSynchronize (staging->free), "waiting for an upload"))
+    if (!vig_cuda_pinned_take (cuda, staging))
       return;
     memcpy (staging->memory, (const char *) host + at, n);
-    if (!vig_cuda_ok (cuda, cudaMemcpyAsync ((char *) to + at, staging->memory, n, cudaMemcpyHostToDevice, cuda->stream),
-            "uploading %zu bytes", n)
-        || !vig_cuda_ok (cuda, cudaEventRecord (staging->free, cuda->stream), "uploading %zu bytes", n))
+    if (!vig_cuda_pinned_send (cuda, staging, (char *) to + at, n))
       return;
   }
 }
@@ -186,12 +221,8 @@ cuda_close (VigKernels *self)
       cudaStreamSynchronize (stream);
   vig_cuda_matmul_close (cuda);
   vig_cuda_memory_clear (cuda, &cuda->own);
-  for (auto &staging : cuda->staging) {
-    if (staging.memory)
-      cudaFreeHost (staging.memory);
-    if (staging.free)
-      cudaEventDestroy (staging.free);
-  }
+  for (VigCudaPinned &staging : cuda->staging)
+    vig_cuda_pinned_clear (&staging);
   if (cuda->filled)
     cudaEventDestroy (cuda->filled);
   for (cudaStream_t stream : { cuda->side, cuda->main })
@@ -274,9 +305,8 @@ open_streams (VigCuda *cuda)
     ok = ok && vig_cuda_ok (cuda, cudaStreamCreateWithFlags (stream, cudaStreamNonBlocking), "making a stream");
   cuda->stream = cuda->main;
   cuda->memory = &cuda->own;
-  for (auto &staging : cuda->staging)
-    ok = ok && vig_cuda_ok (cuda, cudaMallocHost (&staging.memory, STAGING), "allocating %zu pinned bytes", STAGING)
-        && vig_cuda_ok (cuda, cudaEventCreateWithFlags (&staging.free, cudaEventDisableTiming), "making an event");
+  for (VigCudaPinned &staging : cuda->staging)
+    ok = ok && vig_cuda_pinned_init (cuda, &staging, STAGING);
   return ok;
 }
 

@@ -28,6 +28,13 @@ typedef struct {
   void *workspace;          /* matmul.cu */
 } VigCudaMemory;
 
+/* Pinned memory that copies to the device start from. */
+typedef struct {
+  void *memory;
+  cudaEvent_t free;         /* the last copy from it is over */
+  uint64_t copy;            /* which one that was: see VigCuda */
+} VigCudaPinned;
+
 typedef struct {
   int device, sm;           /* its number; 75, 80, 90 … */
   cudaStream_t stream;      /* where operators enqueue: main, or side while a pipe is filled */
@@ -36,11 +43,9 @@ typedef struct {
   char error[320], told[320]; /* the first failure since the last finish, or ""; the one that finish told */
   VigCudaLt *lt;
   VigCudaMemory own, *memory; /* the memory that operators use now: a pipe's while it is run, or the backend's own */
-  struct {
-    void *memory;           /* pinned */
-    cudaEvent_t free;       /* the last copy from it is over */
-  } staging[2];             /* uploads take turns */
+  VigCudaPinned staging[2]; /* uploads take turns */
   unsigned turn;
+  uint64_t copies, arrived; /* from pinned memory: how many there were, and up to which all are known to be over */
 } VigCuda;
 
 /* Notes the first failure: "NAME (what it means) while DOING". True if there was none. For launches too:
@@ -63,6 +68,14 @@ void vig_cuda_download (void *ctx, void *host, const void *from, size_t size);
  * allocates (and waits) only where a size is larger than any before. NULL: the failure is noted. */
 void *vig_cuda_scratch (VigCuda *cuda, size_t size);
 void vig_cuda_memory_clear (VigCuda *cuda, VigCudaMemory *memory);
+
+/* Makes pinned memory; false: the failure is noted. */
+bool vig_cuda_pinned_init (VigCuda *cuda, VigCudaPinned *pinned, size_t size);
+void vig_cuda_pinned_clear (VigCudaPinned *pinned); /* what was never made is allowed */
+
+/* From here on it may be written. Waits for the last copy from it, unless a batch after that copy was waited for. */
+bool vig_cuda_pinned_take (VigCuda *cuda, VigCudaPinned *pinned);
+bool vig_cuda_pinned_send (VigCuda *cuda, VigCudaPinned *pinned, void *to, size_t size);
 
 /* Waits for all that was enqueued. */
 bool vig_cuda_wait (VigCuda *cuda);

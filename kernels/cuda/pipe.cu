@@ -11,7 +11,8 @@
  * then on enqueued in one call. Sizes are exact: rounding them up would compute what nobody asked for. The SIZES that were
  * used last are kept; where recording fails, the pipe goes on call by call.
  *
- * A batch allocates nothing but when it is recorded, and the host waits for nothing but its result.
+ * A batch allocates nothing but when it is recorded, and the host waits for nothing but its result; an input that does not
+ * fit into the pinned buffers at once (cuda.cu, preprocess.cu) waits for copies of its own, too.
  */
 #include "cuda/cuda.h"
 #include "cuda/device.cuh"
@@ -36,6 +37,7 @@ using namespace vig_pipe;
 struct VigPipe {
   VigCudaMemory memory;
   cudaEvent_t done[VIG_SLOTS];
+  uint64_t copies[VIG_SLOTS]; /* cuda->copies before it: all of them are over when it is */
   void *results[VIG_SLOTS]; /* pinned */
   Recording recordings[SIZES];
   uint64_t clock;
@@ -160,6 +162,7 @@ pipe_run (void *ctx, VigPipe *p, const VigPipeRun *a)
     add (p, a->n);
   cuda->memory = &cuda->own;
   vig_cuda_ok (cuda, cudaEventRecord (p->done[a->slot], cuda->main), "enqueueing a batch");
+  p->copies[a->slot] = cuda->error[0] ? 0 : cuda->copies;
   return could && p->refused ? p->why : NULL;
 }
 
@@ -169,8 +172,9 @@ pipe_wait (void *ctx, VigPipe *p, int slot, void **results)
   VigCuda *cuda = (VigCuda *) ctx;
 
   *results = p->results[slot];
-  if (vig_cuda_enter (cuda))
-    vig_cuda_ok (cuda, cudaEventSynchronize (p->done[slot]), "waiting for a batch");
+  if (vig_cuda_enter (cuda) && vig_cuda_ok (cuda, cudaEventSynchronize (p->done[slot]), "waiting for a batch")
+      && cuda->arrived < p->copies[slot])
+    cuda->arrived = p->copies[slot];
   return vig_cuda_tell (cuda);
 }
 

@@ -81,11 +81,6 @@ struct Part {
   size_t at, pitch;
 };
 
-struct Staging {
-  uint8_t *memory; /* pinned, [group, picture_bytes] */
-  cudaEvent_t free;
-};
-
 }
 
 using namespace vig_preprocess;
@@ -98,7 +93,7 @@ struct VigPreprocess {
   size_t picture_bytes; /* of all parts */
   int group;            /* pictures of a launch */
   int turn;
-  Staging staging[2];
+  VigCudaPinned staging[2]; /* [group, picture_bytes] */
   void *tables;         /* what across and down point to */
   uint8_t *pictures;    /* [group, picture_bytes] */
 };
@@ -296,13 +291,13 @@ pack_picture (const VigPreprocess *p, const VigPlanes *planes, uint8_t *to)
 static bool
 send (VigCuda *cuda, VigPreprocess *p, const VigPlanes *frames, int n, Pictures *pictures)
 {
-  Staging *staging = &p->staging[p->turn];
+  VigCudaPinned *staging = &p->staging[p->turn];
 
   p->turn ^= 1;
-  if (!vig_cuda_ok (cuda, cudaEventSynchronize (staging->free), "waiting for pictures"))
+  if (!vig_cuda_pinned_take (cuda, staging))
     return false;
   for (int f = 0; f < n; f++) {
-    pack_picture (p, &frames[f], staging->memory + f * p->picture_bytes);
+    pack_picture (p, &frames[f], (uint8_t *) staging->memory + f * p->picture_bytes);
     for (int c = 0; c < 3; c++) {
       const Part *part = &p->part[p->plane[c]];
       ptrdiff_t pitch = (ptrdiff_t) part->pitch;
@@ -310,9 +305,7 @@ send (VigCuda *cuda, VigPreprocess *p, const VigPlanes *frames, int n, Pictures 
       pictures->of[f].stride[c] = pitch;
     }
   }
-  return vig_cuda_ok (cuda, cudaMemcpyAsync (p->pictures, staging->memory, n * p->picture_bytes, cudaMemcpyHostToDevice,
-             cuda->stream), "copying %d pictures", n)
-      && vig_cuda_ok (cuda, cudaEventRecord (staging->free, cuda->stream), "copying %d pictures", n);
+  return vig_cuda_pinned_send (cuda, staging, p->pictures, n * p->picture_bytes);
 }
 
 /* n pictures that are there. */
@@ -463,9 +456,8 @@ allocate (VigCuda *cuda, VigPreprocess *p)
   p->pictures = (uint8_t *) vig_cuda_alloc (cuda, size);
   if (!p->pictures)
     return false;
-  for (Staging &staging : p->staging)
-    if (!vig_cuda_ok (cuda, cudaMallocHost ((void **) &staging.memory, size), "allocating %zu pinned bytes", size)
-        || !vig_cuda_ok (cuda, cudaEventCreateWithFlags (&staging.free, cudaEventDisableTiming), "making an event"))
+  for (VigCudaPinned &staging : p->staging)
+    if (!vig_cuda_pinned_init (cuda, &staging, size))
       return false;
   return true;
 }
@@ -478,12 +470,8 @@ preprocess_destroy (void *ctx, VigPreprocess *p)
   if (p == NULL)
     return;
   vig_cuda_wait (cuda);
-  for (Staging &staging : p->staging) {
-    if (staging.memory)
-      cudaFreeHost (staging.memory);
-    if (staging.free)
-      cudaEventDestroy (staging.free);
-  }
+  for (VigCudaPinned &staging : p->staging)
+    vig_cuda_pinned_clear (&staging);
   vig_cuda_free (cuda, p->pictures);
   vig_cuda_free (cuda, p->across.narrow);
   vig_cuda_free (cuda, p->tables);

@@ -256,7 +256,7 @@ static const MidStream mid_stream[] = {
   { "out-of-pinned-memory", "VIG_EMU_FAIL=cudaMallocHost:1", OTHER_CAPS, GST_RESOURCE_ERROR_NO_SPACE_LEFT,
     "frame 64x36: no memory to prepare its preprocessing: cudaErrorMemoryAllocation (out of memory) while allocating * bytes*" },
   { "copy", "VIG_EMU_FAIL=cudaMemcpyAsync:1", NULL, GST_RESOURCE_ERROR_FAILED,
-    "device cuda: the computation failed: cudaErrorInvalidValue (invalid argument) while copying 1 pictures" },
+    "device cuda: the computation failed: cudaErrorInvalidValue (invalid argument) while uploading * bytes" },
 };
 
 /* Frames, then one that fails. @told: upstream goes on and hears of it; else the stream ends here. */

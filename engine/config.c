@@ -92,10 +92,91 @@ check_known (const VigJson *object, const char *const *known, const char *what, 
 }
 
 static gboolean
+get_number (const VigJson *object, const char *key, double min, double max, double *out, const char *what, GError **error)
+{
+  const VigJson *value = get (object, key, what, error);
+  if (!value)
+    return FALSE;
+  if (value->type == VIG_JSON_NUMBER && value->number >= min && value->number <= max) {
+    *out = value->number;
+    return TRUE;
+  }
+  g_autofree char *found = vig_json_describe (value);
+  g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: %s: expected a number from %g to %g, found %s", what, key, min, max,
+      found);
+  return FALSE;
+}
+
+/* The blocks that a module over time follows. */
+static gboolean
+read_after (VigConfig *c, const VigJson *json, const char *what, GError **error)
+{
+  VigTemporal *t = &c->temporal;
+  const VigJson *after = get (json, "after", what, error);
+
+  if (!after)
+    return FALSE;
+  if (after->type != VIG_JSON_ARRAY || after->n_children < 1 || after->n_children > VIG_MAX_MEMORIES) {
+    g_autofree char *found = vig_json_describe (after);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: after: expected a list of 1 to %d blocks, found %s", what,
+        VIG_MAX_MEMORIES, found);
+    return FALSE;
+  }
+  for (const VigJson *b = after->first; b; b = b->next, t->n_after++)
+    if (!to_uint (b, "after", t->n_after ? t->after[t->n_after - 1] + 1 : 0, c->depths[0] - 1, &t->after[t->n_after], what,
+            error))
+      return FALSE;
+  return TRUE;
+}
+
+static gboolean
+read_temporal (VigConfig *c, const VigJson *json, const char *config, GError **error)
+{
+  static const char *const known[] = { "kind", "after", "grid", "width", "num_heads", "step", "max_elapsed", "difference",
+    NULL };
+  g_autofree char *what = g_strconcat (config, ": temporal", NULL);
+  VigTemporal *t = &c->temporal;
+  const VigJson *kind;
+
+  if (json->type != VIG_JSON_OBJECT) {
+    g_autofree char *found = vig_json_describe (json);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected an object, found %s", what, found);
+    return FALSE;
+  }
+  if (!(kind = get (json, "kind", what, error)))
+    return FALSE;
+  if (g_strcmp0 (kind->string, "stream") != 0) {
+    g_autofree char *found = vig_json_describe (kind);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: kind: expected \"stream\", found %s", what, found);
+    return FALSE;
+  }
+  if (!check_known (json, known, what, error) || !read_after (c, json, what, error)
+      || !get_uint (json, "grid", 1, 64, &t->grid, what, error)
+      || !get_uint (json, "width", 2, MAX_DIM, &t->width, what, error)
+      || !get_uint (json, "num_heads", 1, MAX_DIM, &t->heads, what, error)
+      || !get_number (json, "step", 1e-6, 1e6, &t->step, what, error)
+      || !get_number (json, "max_elapsed", 1, 1e6, &t->max_elapsed, what, error)
+      || !get_number (json, "difference", 0, 1e6, &t->difference, what, error))
+    return FALSE;
+  if (t->width % (2 * t->heads) != 0) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected a width that is a multiple of twice the heads, found %u "
+        "and %u heads", what, t->width, t->heads);
+    return FALSE;
+  }
+  if (t->grid > vig_config_native_side (c)) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: grid: expected no more cells than the %u tokens of a side, found %u",
+        what, vig_config_native_side (c), t->grid);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean
 read_plain (VigConfig *c, const VigJson *json, const char *what, GError **error)
 {
   static const char *const known[] = { "family", "name", "embed_dim", "depth", "num_heads", "img_size", "patch_size",
-    "in_chans", "num_classes", "act_in_conv", "out_act", NULL };
+    "in_chans", "num_classes", "act_in_conv", "out_act", "temporal", NULL };
+  const VigJson *temporal = vig_json_get (json, "temporal");
   guint patch;
 
   c->n_stages = 1;
@@ -104,7 +185,8 @@ read_plain (VigConfig *c, const VigJson *json, const char *what, GError **error)
       && get_uint (json, "depth", 1, MAX_DEPTH, &c->depths[0], what, error)
       && get_uint (json, "num_heads", 1, MAX_DIM, &c->heads[0], what, error)
       && get_uint (json, "img_size", 16, MAX_IMG_SIZE, &c->img_size, what, error)
-      && get_uint (json, "patch_size", 16, 16, &patch, what, error);
+      && get_uint (json, "patch_size", 16, 16, &patch, what, error)
+      && (!temporal || read_temporal (c, temporal, what, error));
 }
 
 static gboolean
@@ -154,7 +236,7 @@ vig_config_parse (VigConfig *config, const char *text, const char *what, char **
     return FALSE;
   }
   if (!(config->hierarchical ? read_hierarchical : read_plain) (config, json, what, error)
-      || !get_uint (json, "in_chans", 3, 3, &in_chans, what, error)
+      || !get_uint (json, "in_chans", vig_config_in_chans (config), vig_config_in_chans (config), &in_chans, what, error)
       || !get_uint (json, "num_classes", 1, MAX_CLASSES, &config->n_classes, what, error)
       || !get_boolean (json, "act_in_conv", &config->act_in_conv, what, error)
       || !get_boolean (json, "out_act", &config->out_act, what, error))
@@ -197,9 +279,32 @@ vig_config_n_features (const VigConfig *config)
 }
 
 guint
+vig_config_in_chans (const VigConfig *config)
+{
+  return config->temporal.difference > 0 ? 6 : 3;
+}
+
+gboolean
+vig_config_has_memory (const VigConfig *config)
+{
+  return config->temporal.n_after > 0;
+}
+
+gsize
+vig_config_memory_size (const VigConfig *config)
+{
+  const VigTemporal *t = &config->temporal;
+  return t->heads ? (gsize) t->grid * t->grid * t->width * t->width / (2 * t->heads) : 0;
+}
+
+guint
 vig_config_min_size (const VigConfig *config)
 {
-  return config->hierarchical ? 1 : 7;
+  guint grid = config->temporal.grid;
+
+  if (config->hierarchical)
+    return 1;
+  return grid > 1 ? 16 * (grid - 1) + 7 : 7; /* the least side of at least as many tokens as cells */
 }
 
 static guint
@@ -234,7 +339,7 @@ vig_config_macs (const VigConfig *config, guint h, guint w, gboolean products_on
   guint64 macs, last = config->dims[0] / 2; /* channels before the next convolution */
 
   vig_config_grids (config, h, w, &stem, stages);
-  macs = (guint64) stem.h * stem.w * kernel * kernel * 3 * last;
+  macs = (guint64) stem.h * stem.w * kernel * kernel * vig_config_in_chans (config) * last;
   for (guint s = 0; s < config->n_stages; s++) {
     guint64 d = config->dims[s], dv = d / config->heads[s], r = VIG_GATE_RANK;
     guint64 mixer = 2 * d * d + d * d + 2 * r * d + d * d, others = 9 * d + 2 * d * dv;
@@ -242,6 +347,12 @@ vig_config_macs (const VigConfig *config, guint h, guint w, gboolean products_on
     macs += (guint64) stages[s].h * stages[s].w
         * (9 * last * d + config->depths[s] * (mixer + mlp + (products_only ? 0 : others)));
     last = d;
+  }
+  if (config->temporal.n_after) {
+    const VigTemporal *t = &config->temporal;
+    guint64 cells = (guint64) t->grid * t->grid, width = t->width, r = VIG_GATE_RANK;
+    guint64 products = cells * (last * (3 * width + r) + r * width / 2 + width * last);
+    macs += t->n_after * (products + (products_only ? 0 : 2 * vig_config_memory_size (config)));
   }
   return macs + last * config->n_classes;
 }
@@ -319,6 +430,23 @@ conv_norm (GArray *list, guint out, guint in, guint kernel, const char *p, guint
 }
 
 static void
+module_over_time (GArray *list, const VigConfig *c, guint block)
+{
+  guint d = c->dims[0], w = c->temporal.width;
+  g_autofree char *p = g_strdup_printf ("blocks.%u.temporal.", block);
+
+  vector (list, d, "%snorm.weight", p);
+  matrix (list, 2 * w, d, "%sqkv_proj.weight", p);
+  matrix (list, VIG_GATE_RANK, d, "%sgk_proj.0.weight", p);
+  matrix (list, w / 2, VIG_GATE_RANK, "%sgk_proj.1.weight", p);
+  vector (list, w / 2, "%sgk_proj.1.bias", p);
+  matrix (list, w, d, "%sg_proj.weight", p);
+  vector (list, w, "%sg_proj.bias", p);
+  vector (list, w / c->temporal.heads, "%sg_norm.weight", p);
+  matrix (list, d, w, "%so_proj.weight", p);
+}
+
+static void
 list_plain (GArray *list, const VigConfig *c)
 {
   guint d = c->dims[0], hidden = vig_config_mlp_width (c, 0), side = vig_config_native_side (c);
@@ -326,7 +454,7 @@ list_plain (GArray *list, const VigConfig *c)
     .count = (gsize) side * side * d };
 
   g_array_append_val (list, pos);
-  conv_norm (list, d / 2, 3, 9, "patch_embed.proj", 0, 1);
+  conv_norm (list, d / 2, vig_config_in_chans (c), 9, "patch_embed.proj", 0, 1);
   conv_norm (list, d, d / 2, 3, "patch_embed.proj", 3, 4);
   matrix (list, c->n_classes, d, "head.weight");
   vector (list, c->n_classes, "head.bias");
@@ -339,6 +467,8 @@ list_plain (GArray *list, const VigConfig *c)
     matrix (list, d, hidden, "blocks.%u.mlp.down_proj.weight", i);
   }
   vector (list, d, "norm.weight");
+  for (guint i = 0; i < c->temporal.n_after; i++)
+    module_over_time (list, c, c->temporal.after[i]);
 }
 
 static void

@@ -10,6 +10,17 @@
 
 #define VIG_MAX_STAGES 8
 #define VIG_GATE_RANK 16 /* of gk_proj, in every published model */
+#define VIG_MAX_MEMORIES 16 /* modules over time */
+
+/* A model with a memory: `temporal` of vig_config (docs/temporal.md, kind "stream"). All zero in a model without. */
+typedef struct {
+  guint n_after, after[VIG_MAX_MEMORIES]; /* blocks that a module over time follows, rising; none: no memory */
+  guint grid;                     /* g: g x g cells */
+  guint width, heads;             /* W; dk = W / (2 heads), dv = W / heads */
+  double step;                    /* dt0, seconds */
+  double max_elapsed;             /* limit of r for what is written */
+  double difference;              /* what the difference to the frame before is multiplied by; 0: not offered */
+} VigTemporal;
 
 typedef struct {
   gboolean hierarchical;          /* family vig_h, else vig */
@@ -20,6 +31,7 @@ typedef struct {
   guint img_size;                 /* plain: side of the picture that pos_embed was made for, else 0 */
   guint n_classes;
   gboolean act_in_conv, out_act;  /* SiLU after the depthwise convolution, SiLU before o_proj */
+  VigTemporal temporal;
 } VigConfig;
 
 typedef struct {
@@ -43,6 +55,9 @@ GArray *vig_config_list_tensors (const VigConfig *config); /* of VigTensorSpec *
 guint vig_config_mlp_width (const VigConfig *config, guint stage);
 guint vig_config_native_side (const VigConfig *config); /* plain: side of the grid of pos_embed */
 guint vig_config_n_features (const VigConfig *config);
+guint vig_config_in_chans (const VigConfig *config);
+gboolean vig_config_has_memory (const VigConfig *config);
+gsize vig_config_memory_size (const VigConfig *config); /* numbers of a stream's memory in one module */
 guint vig_config_min_size (const VigConfig *config);    /* of an input's height or width */
 
 /* Grids for an input of @h x @w, at least min_size: of the stem's first convolution, and of each stage. */

@@ -3,7 +3,7 @@
 #define VIG_ENGINE_PRIVATE_H
 
 #include <kernels.h>
-#include <vig/engine.h>
+#include <vig/state.h>
 
 #include "tap.h"
 
@@ -19,6 +19,10 @@ gboolean vig_engine_classify_resident (VigEngine *engine, guint n, guint height,
 
 /* Whether vig_engine_classify_frames() would take this frame; any thread. */
 gboolean vig_engine_check_frame (VigEngine *engine, const VigFrame *frame, guint size, GError **error);
+
+/* vig_engine_classify_stream() of tensors [n, 3, height, width], already normalised, host memory. */
+gboolean vig_engine_classify_stream_tensors (VigEngine *engine, const float *input, const VigMoment *moments, guint n,
+    guint height, guint width, VigOutput *output, GError **error);
 
 /* From now on @func sees every intermediate tensor; NULL ends it. */
 void vig_engine_set_tap (VigEngine *engine, VigTapFunc func, gpointer user_data);

@@ -7,6 +7,7 @@
 #include "engine-private.h"
 #include "forward.h"
 #include "frame-private.h"
+#include "state.h"
 
 #define N_PLANS 4         /* input sizes kept ready */
 #define N_PREPROCESSES 16 /* kinds of frames kept ready */
@@ -29,6 +30,8 @@ struct VigEngine {
   Preprocess preprocesses[N_PREPROCESSES];
   guint64 clock; /* counts uses, for the two caches */
   VigTap tap;
+  GPtrArray *states;  /* of streams: VigState, each its owner's */
+  guint64 batches;
   /* A GPU that auto took and that has not given out a result yet: the CPU may step in. */
   gboolean on_trial;
   VigPrecision asked;
@@ -37,27 +40,6 @@ struct VigEngine {
   void *cuda_context;
   int cuda_device;
 };
-
-/* ---- precision ---- */
-
-static const char *const precisions[] = { "auto", "fp32", "bf16", "fp16" };
-
-const char *
-vig_precision_to_string (VigPrecision precision)
-{
-  return (guint) precision < G_N_ELEMENTS (precisions) ? precisions[precision] : NULL;
-}
-
-gboolean
-vig_precision_from_string (const char *string, VigPrecision *precision)
-{
-  for (guint i = 0; i < G_N_ELEMENTS (precisions); i++)
-    if (g_strcmp0 (string, precisions[i]) == 0) {
-      *precision = (VigPrecision) i;
-      return TRUE;
-    }
-  return FALSE;
-}
 
 /* ---- life ---- */
 
@@ -73,6 +55,8 @@ take_kernels (VigEngine *e, VigKernels *kernels)
 static void
 drop_kernels (VigEngine *e)
 {
+  for (guint i = 0; e->states && i < e->states->len; i++)
+    vig_state_drop (e->states->pdata[i]);
   for (guint i = 0; i < N_PREPROCESSES; i++) {
     if (e->preprocesses[i].preprocess)
       e->kernels->preprocess_destroy (e->kernels->ctx, e->preprocesses[i].preprocess);
@@ -127,6 +111,11 @@ took_over (VigEngine *e, GError **failure)
   e->device = device;
   e->precision = precision;
   e->weights = weights;
+  for (guint i = 0; e->states && i < e->states->len; i++) {
+    VigState *state = e->states->pdata[i];
+    state->kernels = kernels;
+    state->precision = precision;
+  }
   return TRUE;
 }
 
@@ -166,6 +155,7 @@ vig_engine_free (VigEngine *e)
   if (!e)
     return;
   drop_kernels (e);
+  g_clear_pointer (&e->states, g_ptr_array_unref);
   vig_model_unref (e->model);
   g_free (e);
 }
@@ -395,10 +385,76 @@ vig_engine_check_frame (VigEngine *e, const VigFrame *frame, guint size, GError 
   return check_size (e, size, size, error) && describe (e, frame, size, &desc, &planes, error);
 }
 
+/* ---- streams ---- */
+
+VigState *
+vig_state_new (VigEngine *e, GError **error)
+{
+  VigState *state;
+
+  if (!vig_config_has_memory (&e->model->config)) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "state: expected a model with a memory, found %s, which has none",
+        e->model->name);
+    return NULL;
+  }
+  state = g_new0 (VigState, 1);
+  *state = (VigState) { .engine = e, .model = e->model, .kernels = e->kernels, .precision = e->precision };
+  if (!e->states)
+    e->states = g_ptr_array_new ();
+  g_ptr_array_add (e->states, state);
+  return state;
+}
+
+void
+vig_state_free (VigState *state)
+{
+  if (!state)
+    return;
+  g_ptr_array_remove_fast (state->engine->states, state);
+  vig_state_drop (state);
+  g_free (state);
+}
+
+/* Whether frames may follow at these moments; before anything changes. */
+static gboolean
+check_moments (VigEngine *e, const VigMoment *moments, guint n, GError **error)
+{
+  e->batches++;
+  for (guint i = 0; i < n; i++) {
+    VigState *state = moments[i].state;
+    gboolean same = i > 0 && state == moments[i - 1].state;
+    if (!state || state->engine != e) {
+      g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "moment %u: expected a state of this engine, found %s", i,
+          state ? "that of another" : "none");
+      return FALSE;
+    }
+    if (!same && state->batch == e->batches) {
+      g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "moment %u: expected the frames of a stream side by side, found "
+          "another between them", i);
+      return FALSE;
+    }
+    if ((same || state->seen) && moments[i].time < (same ? moments[i - 1].time : state->time)) {
+      g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "moment %u: expected a time from %" G_GINT64_FORMAT " on, that of the "
+          "frame before, found %" G_GINT64_FORMAT, i, same ? moments[i - 1].time : state->time, moments[i].time);
+      return FALSE;
+    }
+    state->batch = e->batches;
+  }
+  return TRUE;
+}
+
+static void
+reset_states (const VigMoment *moments, guint n)
+{
+  for (guint i = 0; moments && i < n; i++)
+    vig_state_reset (moments[i].state);
+}
+
 /* What is classified: @n frames or tensors, as inputs [3, h, w]; neither: what the plan's inputs hold already. */
 typedef struct {
   const VigFrame *frames;
   const float *tensors;
+  const VigMoment *moments; /* NULL: no item follows another */
   guint n, h, w;
 } Work;
 
@@ -414,6 +470,24 @@ has_pipe (const VigEngine *e, const VigPlan *plan)
   return plan->pipe && !e->tap.func;
 }
 
+/* Tells the plan what the chunk's items follow. */
+static gboolean
+fill_states (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, GError **error)
+{
+  g_autofree float *elapsed = g_new (float, c->n);
+  g_autofree float **states = g_new (float *, c->n);
+
+  for (guint i = 0; work->moments && i < c->n; i++) {
+    const VigMoment *m = &work->moments[c->first + i];
+    if (!vig_state_prepare (m->state, work->h, work->w, error))
+      return FALSE;
+    elapsed[i] = vig_state_advance (m->state, m->time);
+    states[i] = m->state->memory;
+  }
+  vig_plan_set_states (plan, c->slot, c->n, work->moments ? elapsed : NULL, work->moments ? states : NULL);
+  return TRUE;
+}
+
 static gboolean
 fill (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, VigOutput *output, GError **error)
 {
@@ -423,6 +497,8 @@ fill (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, VigOutput *
 
   if (has_pipe (e, plan))
     e->kernels->pipe_fill (e->kernels->ctx, plan->pipe);
+  if (vig_config_has_memory (&e->model->config) && !fill_states (e, plan, work, c, error))
+    return FALSE;
   if (work->tensors)
     e->kernels->upload (e->kernels->ctx, input, work->tensors + c->first * item, c->n * item * sizeof (float));
   if (!work->frames)
@@ -551,6 +627,7 @@ classify (VigEngine *e, const Work *work, VigOutput *output, GError **error)
   if (classify_here (e, work, output, &failure)
       || (took_over (e, &failure) && classify_here (e, work, output, &failure)))
     return TRUE;
+  reset_states (work->moments, work->n);
   g_propagate_error (error, failure);
   return FALSE;
 }
@@ -571,6 +648,26 @@ vig_engine_classify_tensors (VigEngine *e, const float *input, guint n, guint he
 {
   return check_given (input, "tensors", n, output, error) && check_size (e, height, width, error)
       && classify (e, &(Work) { .tensors = input, .n = n, .h = height, .w = width }, output, error);
+}
+
+gboolean
+vig_engine_classify_stream (VigEngine *e, const VigFrame *frames, const VigMoment *moments, guint n, guint size,
+    VigOutput *output, GError **error)
+{
+  size = size ? size : vig_model_get_input_size (e->model);
+  return check_given (frames, "frames", n, output, error) && check_given (moments, "moments", n, output, error)
+      && check_size (e, size, size, error) && check_frames (e, frames, n, size, error)
+      && check_moments (e, moments, n, error)
+      && classify (e, &(Work) { .frames = frames, .moments = moments, .n = n, .h = size, .w = size }, output, error);
+}
+
+gboolean
+vig_engine_classify_stream_tensors (VigEngine *e, const float *input, const VigMoment *moments, guint n, guint height,
+    guint width, VigOutput *output, GError **error)
+{
+  return check_given (input, "tensors", n, output, error) && check_given (moments, "moments", n, output, error)
+      && check_size (e, height, width, error) && check_moments (e, moments, n, error)
+      && classify (e, &(Work) { .tensors = input, .moments = moments, .n = n, .h = height, .w = width }, output, error);
 }
 
 gboolean

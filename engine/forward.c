@@ -12,6 +12,7 @@
 
 #define RMS_EPS 1e-6f
 #define LAYER_EPS 1e-5f
+#define DIFFERENCE_LIMIT 4.0f /* of the amplified difference to the picture before */
 
 typedef struct {
   VigKernels *k;
@@ -89,7 +90,22 @@ convolution (const Forward *f, const VigConvWeights *w, const float *x, bool pla
   product (f, w->matmul, cols, y, (int) (to.h * to.w), false);
 }
 
-/* input [B, 3, h, w] -> x [B, L, D] of the first stage */
+/* What the stem sees: input [B, 3, h, w], or [B, 6, h, w] with its difference to the picture before, in fp32. */
+static const float *
+view (const Forward *f)
+{
+  VigPlan *p = f->p;
+  const VigMemoryBuffers *m = &p->memory;
+
+  if (!m->views)
+    return p->input;
+  f->k->difference (f->k->ctx, &(VigDifference) { .batch = f->n, .size = (int) (3 * p->h * p->w), .x = p->input,
+      .gain = (float) f->c->temporal.difference, .limit = DIFFERENCE_LIMIT, .elapsed = m->now_elapsed,
+      .state = m->now_states, .offset = m->picture, .y = m->views });
+  return m->views;
+}
+
+/* view [B, C, h, w] -> x [B, L, D] of the first stage */
 static void
 stem (Forward *f)
 {
@@ -99,7 +115,7 @@ stem (Forward *f)
   int half_rows = f->n * (int) (half.h * half.w), rows = f->n * (int) (grid.h * grid.w);
   int half_c = (int) w[0].out, c = (int) w[1].out;
 
-  convolution (f, &w[0], p->input, true, image, half, p->cols[0], p->stem_out); /* [B, half, D/2] */
+  convolution (f, &w[0], view (f), true, image, half, p->cols[0], p->stem_out); /* [B, half, D/2] */
   show_f32 (f, "patch.conv1", p->stem_out, (gsize) half_rows, (gsize) half_c);
   norm (f, &w[0].norm, p->stem_out, half_rows, half_c, f->c->hierarchical ? VIG_ACT_GELU : VIG_ACT_SILU, p->stem_out,
       VIG_TYPE_F32);
@@ -197,6 +213,39 @@ fused_block (Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, Vig
       .spare = b->l, .spare_size = b->mixer_bytes });
 }
 
+/* x += what the module over time that follows block @i adds; nothing if there is none (docs/temporal.md) */
+static void
+memory (Forward *f, guint i)
+{
+  const VigTemporal *t = &f->c->temporal;
+  const VigMemoryBuffers *m = &f->p->memory;
+  VigKernels *k = f->k;
+  VigGrid grid = f->p->grids[0];
+  float *x = f->p->x, *normed = f->p->normed;
+  int d = (int) f->c->dims[0], w = (int) t->width, g = (int) t->grid, dv = (int) (t->width / t->heads);
+  const float *joint = m->joint; /* [B, CELLS, q | k | v | gate | low] */
+  guint nth = 0;
+
+  while (nth < t->n_after && t->after[nth] != i)
+    nth++;
+  if (nth == t->n_after)
+    return;
+  const VigMemoryWeights *weights = &f->w->memories[nth];
+  norm (f, &weights->norm, x, f->n * (int) (grid.h * grid.w), d, VIG_ACT_NONE, normed, VIG_TYPE_F32);
+  k->cell_mean (k->ctx, &(VigCellMean) { .batch = f->n, .h = (int) grid.h, .w = (int) grid.w, .c = d, .grid = g,
+      .x = normed, .y = m->cells, .type = f->w->type });
+  product (f, weights->joint, m->cells, m->joint, g * g, false);
+  k->memory_step (k->ctx, &(VigMemoryStep) { .batch = f->n, .cells = g * g, .heads = (int) t->heads, .dk = dv / 2, .dv = dv,
+      .rank = VIG_GATE_RANK, .q = joint, .k = joint + w / 2, .v = joint + w, .gate = joint + 2 * w, .low = joint + 3 * w,
+      .row = 3 * w + VIG_GATE_RANK, .gk_weight = weights->gk_weight, .gk_bias = weights->gk_bias, .g_norm = weights->g_norm,
+      .eps = RMS_EPS, .scale = 1 / sqrtf ((float) (dv / 2)), .max_elapsed = (float) t->max_elapsed,
+      .elapsed = m->now_elapsed, .state = m->now_states, .offset = nth * vig_config_memory_size (f->c), .o = m->o,
+      .type = f->w->type });
+  product (f, weights->o_proj, m->o, m->y, g * g, false);
+  k->cell_add (k->ctx, &(VigCellAdd) { .batch = f->n, .h = (int) grid.h, .w = (int) grid.w, .c = d, .grid = g, .y = m->y,
+      .x = x });
+}
+
 /* All blocks of stage s and, but for the last, the step to the next one's grid and width. */
 static void
 stage (Forward *f, guint s)
@@ -213,10 +262,11 @@ stage (Forward *f, guint s)
       g_snprintf (f->prefix, sizeof f->prefix, "blocks.%u.", i);
     if (f->p->fused) {
       fused_block (f, &w->blocks[i], b, grid, (int) c->dims[s], (int) c->heads[s]);
-      continue;
+    } else {
+      mixer (f, &w->blocks[i], b, grid, (int) c->dims[s], (int) c->heads[s]);
+      mlp (f, &w->blocks[i], b, grid, (int) c->dims[s], (int) vig_config_mlp_width (c, s));
     }
-    mixer (f, &w->blocks[i], b, grid, (int) c->dims[s], (int) c->heads[s]);
-    mlp (f, &w->blocks[i], b, grid, (int) c->dims[s], (int) vig_config_mlp_width (c, s));
+    memory (f, i);
   }
   if (s + 1 == c->n_stages)
     return;

@@ -468,6 +468,12 @@ vig_model_get_min_size (const VigModel *model)
   return vig_config_min_size (&model->config);
 }
 
+gboolean
+vig_model_has_memory (const VigModel *model)
+{
+  return vig_config_has_memory (&model->config);
+}
+
 guint64
 vig_model_get_n_parameters (const VigModel *model)
 {

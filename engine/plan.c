@@ -66,10 +66,62 @@ vig_plan_use (VigPlan *p, const VigConfig *config, guint slot, guint n)
   VigResults r = vig_plan_results (config, p->results, n);
 
   p->input = p->inputs[slot];
+  p->memory.now_elapsed = p->memory.elapsed[slot];
+  p->memory.now_states = p->memory.states[slot];
   p->features = r.features;
   p->logits = r.logits;
   p->probabilities = r.probabilities;
   return r;
+}
+
+gsize
+vig_plan_state_numbers (const VigConfig *config, guint h, guint w)
+{
+  gsize picture = config->temporal.difference > 0 ? (gsize) 3 * h * w : 0;
+  return config->temporal.n_after * vig_config_memory_size (config) + picture;
+}
+
+/* What is there from input to input. */
+static void
+lay_states_out (VigPlan *p, const VigConfig *c, Arena *arena)
+{
+  VigMemoryBuffers *m = &p->memory;
+
+  m->picture = c->temporal.n_after * vig_config_memory_size (c);
+  m->numbers = vig_plan_state_numbers (c, p->h, p->w);
+  m->nobody = take (arena, m->numbers * sizeof (float));
+  for (guint i = 0; i < p->n_slots; i++) {
+    m->elapsed[i] = take (arena, p->batch * sizeof *m->elapsed[i]);
+    m->states[i] = take (arena, p->batch * sizeof *m->states[i]);
+  }
+}
+
+/* What a module over time needs; all of it is free again behind it. */
+static void
+lay_memory_out (VigPlan *p, const VigConfig *c, VigType type, Arena *arena)
+{
+  VigMemoryBuffers *m = &p->memory;
+  gsize rows = (gsize) p->batch * c->temporal.grid * c->temporal.grid, d = c->dims[0], w = c->temporal.width;
+
+  m->cells = take (arena, rows * d * vig_type_size (type));
+  m->joint = take (arena, rows * (3 * w + VIG_GATE_RANK) * sizeof (float));
+  m->o = take (arena, rows * w * vig_type_size (type));
+  m->y = take (arena, rows * d * sizeof (float));
+}
+
+void
+vig_plan_set_states (VigPlan *p, guint slot, guint n, const float *elapsed, float *const *states)
+{
+  VigMemoryBuffers *m = &p->memory;
+  g_autofree float *none = g_new (float, n);
+  g_autofree float **nobody = g_new (float *, n);
+
+  for (guint i = 0; i < n; i++) {
+    none[i] = -1;
+    nobody[i] = m->nobody;
+  }
+  p->kernels->upload (p->kernels->ctx, m->elapsed[slot], elapsed ? elapsed : none, n * sizeof *none);
+  p->kernels->upload (p->kernels->ctx, m->states[slot], states ? states : nobody, n * sizeof *nobody);
 }
 
 /* Gives every buffer its place; returns how many bytes they take together. */
@@ -87,11 +139,15 @@ layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
     p->inputs[i] = take (&arena, B * 3 * p->h * p->w * f32);
   p->x = take (&arena, B * widest * f32);
   p->results = take (&arena, vig_plan_results (c, NULL, p->batch).bytes);
+  if (vig_config_has_memory (c))
+    lay_states_out (p, c, &arena);
 
   gsize shared = arena.at; /* from here on the parts of the network follow one another in the same memory */
   p->stem_out = take (&arena, B * tokens (p->stem) * half * f32);
   gsize cols = arena.at;
-  p->cols[0] = take (&arena, B * tokens (p->stem) * vig_conv_row (first, 3) * any);
+  p->cols[0] = take (&arena, B * tokens (p->stem) * vig_conv_row (first, vig_config_in_chans (c)) * any);
+  if (c->temporal.difference > 0)
+    p->memory.views = take (&arena, B * 6 * p->h * p->w * f32);
   arena.at = cols;
   p->cols[1] = take (&arena, B * tokens (p->grids[0]) * vig_conv_row (3, half) * any);
   for (guint s = 0; s < c->n_stages; s++) {
@@ -116,6 +172,8 @@ layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
   }
   arena.at = shared;
   p->normed = take (&arena, B * tokens (p->grids[c->n_stages - 1]) * features * f32);
+  if (vig_config_has_memory (c))
+    lay_memory_out (p, c, type, &arena);
   return arena.end;
 }
 
@@ -159,6 +217,8 @@ vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint ba
     return NULL;
   }
   layout (p, &model->config, type, p->workspace);
+  for (guint i = 0; vig_config_has_memory (&model->config) && i < p->n_slots; i++)
+    vig_plan_set_states (p, i, batch, NULL, NULL);
   return p;
 }
 

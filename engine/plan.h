@@ -25,6 +25,20 @@ typedef struct {
   void *s;         /* [B, L, I] of type */
 } VigStageBuffers;
 
+/* Of a model with a memory. CELLS are those of a picture, W the width of its modules. */
+typedef struct {
+  gsize picture;          /* where the picture before lies in a state, in numbers; the modules' memories are before it */
+  gsize numbers;          /* of a whole state */
+  float *nobody;          /* a state for items of no stream: written, never read */
+  float *elapsed[VIG_SLOTS], **states[VIG_SLOTS]; /* [B]: as in kernels.h; of each input */
+  float *now_elapsed, **now_states;               /* of the batch that vig_plan_use() chose */
+  float *views;           /* [B, 6, h, w]: the input and its difference to the one before; NULL if that is not offered */
+  void *cells;            /* [B, CELLS, D] of type */
+  float *joint;           /* [B, CELLS, 3W + 16] */
+  void *o;                /* [B, CELLS, W] of type */
+  float *y;               /* [B, CELLS, D] */
+} VigMemoryBuffers;
+
 typedef struct {
   VigKernels *kernels;
   guint h, w, batch;
@@ -46,6 +60,7 @@ typedef struct {
   void *cols[2];   /* patches of the stem's convolutions, of type */
   float *stem_out; /* [B, stem.h, stem.w, D/2] */
   VigStageBuffers stages[VIG_MAX_STAGES];
+  VigMemoryBuffers memory;
   float *normed;   /* [B, L, D] of the last stage */
   float *features; /* [B, D] */
   float *logits, *probabilities; /* [B, classes] */
@@ -64,6 +79,12 @@ guint vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h,
 VigPlan *vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w,
     gboolean tapped, GError **error);
 void vig_plan_free (VigPlan *plan); /* NULL is allowed */
+
+/* Numbers of a stream's state for inputs of @h x @w; 0: the model has no memory. */
+gsize vig_plan_state_numbers (const VigConfig *config, guint h, guint w);
+
+/* Says what the first @n items of input @slot follow: @elapsed and @states as in kernels.h, on the host; NULL: nothing. */
+void vig_plan_set_states (VigPlan *plan, guint slot, guint n, const float *elapsed, float *const *states);
 
 VigResults vig_plan_results (const VigConfig *config, float *base, guint n);
 /* The next forward pass is of @n items in @slot. */

@@ -11,16 +11,23 @@
 
 #include "model-private.h"
 
+#define NO_MEMORY { .n_after = 0 }
+
 static const struct { const char *name; VigConfig config; } variants[] = {
-  { "vig_t", { FALSE, 1, { 192 }, { 12 }, { 3 }, 224, 1000, TRUE, TRUE } },
-  { "vig_s", { FALSE, 1, { 384 }, { 12 }, { 6 }, 224, 1000, FALSE, FALSE } },
-  { "vig_b", { FALSE, 1, { 768 }, { 12 }, { 12 }, 224, 1000, FALSE, FALSE } },
-  { "vig_h_t", { TRUE, 4, { 96, 192, 384, 768 }, { 2, 2, 5, 2 }, { 3, 6, 12, 24 }, 0, 1000, FALSE, FALSE } },
-  { "vig_h_s", { TRUE, 4, { 96, 192, 384, 768 }, { 2, 2, 17, 2 }, { 3, 6, 12, 24 }, 0, 1000, FALSE, FALSE } },
-  { "vig_h_b", { TRUE, 4, { 128, 256, 512, 1024 }, { 2, 2, 17, 2 }, { 4, 8, 16, 32 }, 0, 1000, FALSE, FALSE } },
-  { "tiny_t", { FALSE, 1, { 64 }, { 2 }, { 1 }, 64, 10, TRUE, TRUE } },
-  { "tiny_s", { FALSE, 1, { 128 }, { 2 }, { 2 }, 64, 10, FALSE, FALSE } },
-  { "tiny_h", { TRUE, 4, { 32, 64, 128, 256 }, { 1, 1, 2, 1 }, { 1, 2, 4, 8 }, 0, 10, FALSE, FALSE } },
+  { "vig_t", { FALSE, 1, { 192 }, { 12 }, { 3 }, 224, 1000, TRUE, TRUE, NO_MEMORY } },
+  { "vig_s", { FALSE, 1, { 384 }, { 12 }, { 6 }, 224, 1000, FALSE, FALSE, NO_MEMORY } },
+  { "vig_b", { FALSE, 1, { 768 }, { 12 }, { 12 }, 224, 1000, FALSE, FALSE, NO_MEMORY } },
+  { "vig_h_t", { TRUE, 4, { 96, 192, 384, 768 }, { 2, 2, 5, 2 }, { 3, 6, 12, 24 }, 0, 1000, FALSE, FALSE, NO_MEMORY } },
+  { "vig_h_s", { TRUE, 4, { 96, 192, 384, 768 }, { 2, 2, 17, 2 }, { 3, 6, 12, 24 }, 0, 1000, FALSE, FALSE, NO_MEMORY } },
+  { "vig_h_b", { TRUE, 4, { 128, 256, 512, 1024 }, { 2, 2, 17, 2 }, { 4, 8, 16, 32 }, 0, 1000, FALSE, FALSE, NO_MEMORY } },
+  { "tiny_t", { FALSE, 1, { 64 }, { 2 }, { 1 }, 64, 10, TRUE, TRUE, NO_MEMORY } },
+  { "tiny_s", { FALSE, 1, { 128 }, { 2 }, { 2 }, 64, 10, FALSE, FALSE, NO_MEMORY } },
+  /* models with a memory: tools/vig_reference.py has them too */
+  { "tiny_stream", { FALSE, 1, { 64 }, { 2 }, { 1 }, 64, 10, TRUE, TRUE,
+      { .n_after = 2, .after = { 0, 1 }, .grid = 2, .width = 32, .heads = 1, .step = 0.04, .max_elapsed = 4, .difference = 8 } } },
+  { "tiny_stream_plain", { FALSE, 1, { 64 }, { 2 }, { 1 }, 64, 10, TRUE, TRUE,
+      { .n_after = 1, .after = { 1 }, .grid = 3, .width = 64, .heads = 2, .step = 0.2, .max_elapsed = 2 } } },
+  { "tiny_h", { TRUE, 4, { 32, 64, 128, 256 }, { 1, 1, 2, 1 }, { 1, 2, 4, 8 }, 0, 10, FALSE, FALSE, NO_MEMORY } },
 };
 
 /* The first rule whose suffix ends the tensor's name. gain g: scale = g * sqrt (3 / fan_in). */

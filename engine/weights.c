@@ -89,20 +89,20 @@ conv (Builder *b, const char *prefix, guint conv_index, guint norm_index, guint 
   };
 }
 
-/* All projections of the mixer that read l in one product. */
+/* All projections of a mixer of width @w that read the same @d channels, in one product. */
 static VigMatmul *
-joint (Builder *b, const char *op, guint d)
+joint (Builder *b, const char *op, guint w, guint d)
 {
-  gsize n = 3 * d + VIG_GATE_RANK;
+  gsize n = 3 * w + VIG_GATE_RANK;
   g_autofree float *weight = scratch (b, n * d), *bias = scratch (b, n);
 
   if (b->failed)
     return NULL;
-  memcpy (weight, vig_model_get_weight (b->model, "%s.qkv_proj.weight", op), sizeof (float) * 2 * d * d);
-  memcpy (weight + (gsize) 2 * d * d, vig_model_get_weight (b->model, "%s.g_proj.weight", op), sizeof (float) * d * d);
-  memcpy (weight + (gsize) 3 * d * d, vig_model_get_weight (b->model, "%s.gk_proj.0.weight", op),
+  memcpy (weight, vig_model_get_weight (b->model, "%s.qkv_proj.weight", op), sizeof (float) * 2 * w * d);
+  memcpy (weight + (gsize) 2 * w * d, vig_model_get_weight (b->model, "%s.g_proj.weight", op), sizeof (float) * w * d);
+  memcpy (weight + (gsize) 3 * w * d, vig_model_get_weight (b->model, "%s.gk_proj.0.weight", op),
       sizeof (float) * VIG_GATE_RANK * d);
-  memcpy (bias + 2 * d, vig_model_get_weight (b->model, "%s.g_proj.bias", op), sizeof (float) * d);
+  memcpy (bias + 2 * w, vig_model_get_weight (b->model, "%s.g_proj.bias", op), sizeof (float) * w);
   return pack (b, weight, bias, (guint) n, d, b->w->type);
 }
 
@@ -123,7 +123,7 @@ block (Builder *b, VigBlockWeights *out, const char *p, guint d, guint heads, gu
     .attn_norm = norm (b, norm1, d, h),
     .mlp_norm = norm (b, norm2, d, h),
     .dwconv = upload (b, dwconv, 9 * d),
-    .joint = joint (b, op, d),
+    .joint = joint (b, op, d, d),
     .gk_weight = upload (b, vig_model_get_weight (m, "%s.gk_proj.1.weight", op), d * VIG_GATE_RANK),
     .gk_bias = upload (b, vig_model_get_weight (m, "%s.gk_proj.1.bias", op), d),
     .g_norm = upload (b, vig_model_get_weight (m, "%s.g_norm.weight", op), d / heads),
@@ -136,6 +136,23 @@ block (Builder *b, VigBlockWeights *out, const char *p, guint d, guint heads, gu
   };
 }
 
+static VigMemoryWeights
+memory (Builder *b, guint block_index)
+{
+  const VigModel *m = b->model;
+  guint d = m->config.dims[0], w = m->config.temporal.width;
+  g_autofree char *p = g_strdup_printf ("blocks.%u.temporal", block_index), *norm_name = g_strconcat (p, ".norm", NULL);
+
+  return (VigMemoryWeights) {
+    .norm = norm (b, norm_name, d, FALSE),
+    .joint = joint (b, p, w, d),
+    .gk_weight = upload (b, vig_model_get_weight (m, "%s.gk_proj.1.weight", p), (gsize) w / 2 * VIG_GATE_RANK),
+    .gk_bias = upload (b, vig_model_get_weight (m, "%s.gk_proj.1.bias", p), w / 2),
+    .g_norm = upload (b, vig_model_get_weight (m, "%s.g_norm.weight", p), w / m->config.temporal.heads),
+    .o_proj = pack (b, vig_model_get_weight (m, "%s.o_proj.weight", p), NULL, d, w, b->w->type),
+  };
+}
+
 static void
 build (Builder *b)
 {
@@ -144,7 +161,7 @@ build (Builder *b)
   VigWeights *w = b->w;
 
   w->stem[0] = h ? conv (b, "patch_embed", 0, 2, 3, c->dims[0] / 2, 3, 2)
-      : conv (b, "patch_embed.proj", 0, 1, 3, c->dims[0] / 2, 9, 8);
+      : conv (b, "patch_embed.proj", 0, 1, vig_config_in_chans (c), c->dims[0] / 2, 9, 8);
   w->stem[1] = h ? conv (b, "patch_embed", 5, 7, c->dims[0] / 2, c->dims[0], 3, 2)
       : conv (b, "patch_embed.proj", 3, 4, c->dims[0] / 2, c->dims[0], 3, 2);
   for (guint s = 0; s < c->n_stages; s++) {
@@ -158,6 +175,8 @@ build (Builder *b)
       w->stages[s].downsample = conv (b, p, 1, 3, c->dims[s], c->dims[s + 1], 3, 2);
     }
   }
+  for (guint i = 0; i < c->temporal.n_after; i++)
+    w->memories[i] = memory (b, c->temporal.after[i]);
   w->norm = norm (b, h ? "classifier.norm" : "norm", vig_config_n_features (c), h);
   w->head = pack (b, vig_model_get_weight (b->model, h ? "classifier.head.weight" : "head.weight"),
       vig_model_get_weight (b->model, h ? "classifier.head.bias" : "head.bias"), c->n_classes,

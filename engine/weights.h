@@ -36,6 +36,15 @@ typedef struct {
   VigMatmul *mlp_in, *mlp_out;        /* [2I, D]: gate, then up; [D, I] */
 } VigBlockWeights;
 
+/* A module over time (docs/temporal.md). W its width, DV the value channels of its heads. */
+typedef struct {
+  VigNormWeights norm;                /* [D] */
+  VigMatmul *joint;                   /* [3W + 16, D]: rows q W/2, k W/2, v W | g_proj W | gk_proj.0 16 */
+  const float *gk_weight, *gk_bias;   /* gk_proj.1 [W/2, 16], [W/2] */
+  const float *g_norm;                /* [DV] */
+  VigMatmul *o_proj;                  /* [D, W] */
+} VigMemoryWeights;
+
 typedef struct {
   VigBlockWeights *blocks;            /* depths[s] of them */
   VigConvWeights downsample;          /* all but the last stage */
@@ -47,6 +56,7 @@ typedef struct {
   gsize bytes;
   VigConvWeights stem[2];
   VigStageWeights stages[VIG_MAX_STAGES];
+  VigMemoryWeights memories[VIG_MAX_MEMORIES]; /* in the order of the config's `after` */
   VigNormWeights norm;
   VigMatmul *head;                    /* [classes, D] */
   GPtrArray *vectors, *matmuls;       /* everything to give back */

@@ -7,5 +7,6 @@
 #include <vig/frame.h>
 #include <vig/model.h>
 #include <vig/shared.h>
+#include <vig/state.h>
 
 #endif

@@ -12,7 +12,7 @@
 
 #include "made.h"
 
-static const char *const families[] = { MADE_PLAIN, MADE_HIERARCHICAL };
+static const char *const families[] = { MADE_PLAIN, MADE_HIERARCHICAL, MADE_STREAM };
 
 /* Loads from memory of exactly the file's size, so that a sanitizer sees any step beyond. */
 static VigModel *
@@ -65,16 +65,16 @@ test_good (void)
 
     g_assert_no_error (error);
     g_assert_cmpstr (vig_model_get_name (m), ==, "pets");
-    g_assert_cmpstr (vig_model_get_family (m), ==, f == 0 ? "vig" : "vig_h");
+    g_assert_cmpstr (vig_model_get_family (m), ==, f == 1 ? "vig_h" : "vig");
     g_assert_cmpstr (vig_model_get_hash (m), ==, hash);
     g_assert_cmpuint (vig_model_get_n_classes (m), ==, 3);
     g_assert_cmpstr (vig_model_get_label (m, 0), ==, "a cat");
     g_assert_cmpstr (vig_model_get_label (m, 1), ==, "dög");
     g_assert_cmpstr (vig_model_get_label (m, 2), ==, "😀 \"x\"");
     g_assert_null (vig_model_get_label (m, 3));
-    g_assert_cmpuint (vig_model_get_n_features (m), ==, f == 0 ? 4 : 8);
+    g_assert_cmpuint (vig_model_get_n_features (m), ==, f == 1 ? 8 : 4);
     g_assert_cmpuint (vig_model_get_input_size (m), ==, 96);
-    g_assert_cmpuint (vig_model_get_min_size (m), ==, f == 0 ? 7 : 1);
+    g_assert_cmpuint (vig_model_get_min_size (m), ==, f == 0 ? 7 : f == 1 ? 1 : 23);
     g_assert_true (m->preprocess.stretch);
     g_assert_cmpfloat (m->preprocess.mean[1], ==, 0.25f);
     g_assert_cmpfloat (m->preprocess.std[2], ==, 0.5f);
@@ -299,8 +299,10 @@ static void
 test_tensors (void)
 {
   for (guint f = 0; f < G_N_ELEMENTS (families); f++) {
-    const char *name = f == 0 ? "blocks.0.attn.qkv_proj.weight" : "layers.1.blocks.0.op.qkv_proj.weight";
-    guint width = f == 0 ? 4 : 8;
+    static const char *const names[] = { "blocks.0.attn.qkv_proj.weight", "layers.1.blocks.0.op.qkv_proj.weight",
+      "blocks.1.temporal.qkv_proj.weight" };
+    const char *name = names[f];
+    guint width = f == 1 ? 8 : 4;
     g_autofree char *expected = g_strdup_printf ("tensor %s: expected shape [%u, %u], found [%u, %u]", name, 2 * width,
         width, width, 2 * width);
     g_autofree char *missing = g_strdup_printf ("tensor %s: expected shape [%u, %u], found no such tensor", name,
@@ -388,6 +390,22 @@ test_config (void)
     { 1, "\"dims\":[4,8]", "\"dims\":[2,2,2,2,2,2,2,2,2]", "dims: expected a list of 1 to 8" },
     { 1, "\"depths\":[1,1]", "\"depths\":[1,0]", "depths: expected a whole number from 1" },
     { 1, "\"num_heads\":[1,2]", "\"num_heads\":[1,8]", "found 8 and 8 heads in stage 1" },
+    { 2, "\"kind\":\"stream\"", "\"kind\":\"clip\"", "temporal: kind: expected \"stream\", found \"clip\"" },
+    { 2, "\"kind\":\"stream\",", "", "temporal: expected a field \"kind\", found none" },
+    { 2, "\"after\":[0,1]", "\"after\":[]", "temporal: after: expected a list of 1 to 16 blocks, found an array of 0" },
+    { 2, "\"after\":[0,1]", "\"after\":[0,2]", "temporal: after: expected a whole number from 1 to 1, found 2" },
+    { 2, "\"after\":[0,1]", "\"after\":[1,1]", "temporal: after: expected a whole number from 2 to 1, found 1" },
+    { 2, "\"after\":[0,1]", "\"after\":[0]", "vig_config, found also blocks.1.temporal" },
+    { 2, "\"grid\":2", "\"grid\":3", "temporal: grid: expected no more cells than the 2 tokens of a side, found 3" },
+    { 2, "\"width\":4", "\"width\":5", "temporal: expected a width that is a multiple of twice the heads, found 5 and 1 heads" },
+    { 2, "\"width\":4", "\"width\":8", "blocks.0.temporal.qkv_proj.weight: expected shape [16, 4], found [8, 4]" },
+    { 2, "\"step\":0.2", "\"step\":0", "temporal: step: expected a number from 1e-06 to 1e+06, found 0" },
+    { 2, "\"step\":0.2", "\"step\":\"0.2\"", "temporal: step: expected a number from" },
+    { 2, "\"max_elapsed\":4", "\"max_elapsed\":0.5", "temporal: max_elapsed: expected a number from 1 to" },
+    { 2, "\"difference\":8", "\"difference\":-8", "temporal: difference: expected a number from 0" },
+    { 2, "\"difference\":8", "\"difference\":0", "in_chans: expected a whole number from 3 to 3, found 6" },
+    { 2, "\"in_chans\":6", "\"in_chans\":3", "in_chans: expected a whole number from 6 to 6, found 3" },
+    { 2, "\"grid\":2", "\"grid\":2,\"cells\":4", "temporal: expected only the fields kind" },
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {

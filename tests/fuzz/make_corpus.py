@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Writes the seeds of the fuzz target into corpus/: the smallest models there can be, one for each way of writing one."""
+"""Writes the seeds of the fuzz targets: into corpus/ the smallest models there can be, one for each way of writing one, and
+into corpus-state/ saved states of streams."""
 import json
 import os
 import struct
 
-OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
+HERE = os.path.dirname(os.path.abspath(__file__))
+OUT = os.path.join(HERE, "corpus")
 SIZES = {"F32": 4, "F16": 2, "BF16": 2}
 
 
@@ -73,3 +75,11 @@ write("two-stages-f32", hierarchical(2), "F32")
 save("empty", b"{}", b"")
 save("odd-tensors", b'{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"b":{"dtype":"F16","shape":[0,3],'
      b'"data_offsets":[4,4]}} \n', bytes(4))
+
+OUT = os.path.join(HERE, "corpus-state")
+os.makedirs(OUT, exist_ok=True)
+for name, side, n in (("seen", "16", 2), ("empty", "0", 0)):
+    header = {"__metadata__": {"vig_state_model": "abc", "vig_state_precision": "fp32", "vig_state_height": side,
+                               "vig_state_width": side, "vig_state_time": "-5"},
+              "state": {"dtype": "F32", "shape": [n], "data_offsets": [0, 4 * n]}}
+    save(name, json.dumps(header, separators=(",", ":")).encode(), bytes(4 * n))

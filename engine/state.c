@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "state.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "plan.h"
+#include "safetensors.h"
+
+#define MAX_SIZE 8192 /* of an input, as in engine.c */
+
+gboolean
+vig_state_prepare (VigState *s, guint h, guint w, GError **error)
+{
+  if (s->memory && s->h == h && s->w == w)
+    return TRUE;
+  vig_state_drop (s);
+  s->numbers = vig_plan_state_numbers (&s->model->config, h, w);
+  s->memory = s->kernels->alloc (s->kernels->ctx, s->numbers * sizeof (float));
+  if (!s->memory) {
+    const char *why = s->kernels->finish (s->kernels->ctx);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "state: no memory for the %" G_GSIZE_FORMAT " bytes of a stream%s%s",
+        s->numbers * sizeof (float), why ? ": " : "", why ? why : "");
+    return FALSE;
+  }
+  s->h = h;
+  s->w = w;
+  return TRUE;
+}
+
+void
+vig_state_drop (VigState *s)
+{
+  if (s->memory)
+    s->kernels->free (s->kernels->ctx, s->memory);
+  s->memory = NULL;
+  s->seen = FALSE;
+}
+
+void
+vig_state_reset (VigState *s)
+{
+  s->seen = FALSE;
+}
+
+float
+vig_state_advance (VigState *s, gint64 time)
+{
+  double elapsed = s->seen ? (double) (time - s->time) * 1e-9 / s->model->config.temporal.step : -1;
+
+  s->seen = TRUE;
+  s->time = time;
+  return (float) elapsed;
+}
+
+gsize
+vig_state_get_bytes (const VigModel *model, guint size)
+{
+  size = size ? size : vig_model_get_input_size (model);
+  return vig_config_has_memory (&model->config) ? vig_plan_state_numbers (&model->config, size, size) * sizeof (float) : 0;
+}
+
+/* ---- saved and restored ---- */
+
+static const char *const keys[] = { "vig_state_model", "vig_state_precision", "vig_state_height", "vig_state_width",
+  "vig_state_time" };
+enum { MODEL, PRECISION, HEIGHT, WIDTH, TIME, N_KEYS };
+
+GBytes *
+vig_state_save (VigState *s, GError **error)
+{
+  gsize n = s->seen ? s->numbers : 0;
+  g_autofree float *numbers = g_new (float, n + 1);
+  const VigKernels *k = s->kernels;
+  g_autofree char *height = g_strdup_printf ("%u", s->seen ? s->h : 0);
+  g_autofree char *width = g_strdup_printf ("%u", s->seen ? s->w : 0);
+  g_autofree char *time = g_strdup_printf ("%" G_GINT64_FORMAT, s->seen ? s->time : 0);
+
+  if (n)
+    k->download (k->ctx, numbers, s->memory, n * sizeof (float));
+  const char *failure = k->finish (k->ctx);
+  if (failure) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_FAILED, "state: it could not be read from the device: %s", failure);
+    return NULL;
+  }
+  const VigTensor tensor = { .name = "state", .dtype = VIG_DTYPE_F32, .rank = 1, .shape = { n }, .count = n,
+    .data = numbers };
+  const char *const metadata[] = { keys[MODEL], s->model->hash, keys[PRECISION], vig_precision_to_string (s->precision),
+    keys[HEIGHT], height, keys[WIDTH], width, keys[TIME], time, NULL };
+  return g_byte_array_free_to_bytes (vig_safetensors_format (&tensor, 1, metadata));
+}
+
+static gboolean
+bad_state (GError **error, const char *key, const char *expected, const char *found)
+{
+  g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "state: %s: expected %s, found %s", key, expected, found ? found : "none");
+  return FALSE;
+}
+
+/* Metadata of one whole number. */
+static gboolean
+read_number (const VigSafetensors *file, int key, gint64 min, gint64 max, gint64 *number, GError **error)
+{
+  const char *text = g_hash_table_lookup (file->metadata, keys[key]);
+  g_autofree char *expected = g_strdup_printf ("a whole number from %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT, min, max);
+
+  return (text && g_ascii_string_to_signed (text, 10, min, max, number, NULL)) || bad_state (error, keys[key], expected, text);
+}
+
+static gboolean
+check_text (const VigSafetensors *file, int key, const char *expected, GError **error)
+{
+  const char *found = g_hash_table_lookup (file->metadata, keys[key]);
+
+  return g_strcmp0 (found, expected) == 0 || bad_state (error, keys[key], expected, found);
+}
+
+/* The one tensor, of @n finite numbers. */
+static float *
+read_numbers (const VigSafetensors *file, gsize n, GError **error)
+{
+  const VigTensor *t = vig_safetensors_get (file, "state");
+  g_autofree char *expected = g_strdup_printf ("[%" G_GSIZE_FORMAT "]", n);
+  g_autofree char *found = t ? vig_shape_to_string (t->shape, t->rank) : NULL;
+  g_autofree float *numbers = NULL;
+
+  if (!t || t->dtype != VIG_DTYPE_F32 || t->rank != 1 || t->count != n || file->tensors->len != 1) {
+    bad_state (error, "tensors", expected, t && file->tensors->len == 1 ? found : "others");
+    return NULL;
+  }
+  if (!(numbers = g_try_new (float, n + 1))) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "state: no memory for %" G_GSIZE_FORMAT " numbers", n);
+    return NULL;
+  }
+  vig_tensor_to_float (t, numbers);
+  for (gsize i = 0; i < n; i++)
+    if (!isfinite (numbers[i])) {
+      bad_state (error, "tensor state", "finite values", "others");
+      return NULL;
+    }
+  return g_steal_pointer (&numbers);
+}
+
+gboolean
+vig_state_restore (VigState *s, const guint8 *data, gsize size, GError **error)
+{
+  g_autoptr (VigSafetensors) file = vig_safetensors_parse (data, size, "state", error);
+  VigState new = *s;
+  g_autofree float *numbers = NULL;
+  gint64 h, w, time;
+
+  if (!file || !check_text (file, MODEL, s->model->hash, error)
+      || !check_text (file, PRECISION, vig_precision_to_string (s->precision), error)
+      || !read_number (file, HEIGHT, 0, MAX_SIZE, &h, error) || !read_number (file, WIDTH, 0, MAX_SIZE, &w, error)
+      || !read_number (file, TIME, G_MININT64, G_MAXINT64, &time, error)
+      || !(numbers = read_numbers (file, h && w ? vig_plan_state_numbers (&s->model->config, (guint) h, (guint) w) : 0, error)))
+    return FALSE;
+  new.memory = NULL;
+  new.seen = h && w;
+  new.time = time;
+  if (new.seen) {
+    const VigKernels *k = s->kernels;
+    if (!vig_state_prepare (&new, (guint) h, (guint) w, error))
+      return FALSE;
+    new.seen = TRUE;
+    k->upload (k->ctx, new.memory, numbers, new.numbers * sizeof (float));
+    const char *failure = k->finish (k->ctx);
+    if (failure) {
+      k->free (k->ctx, new.memory);
+      g_set_error (error, VIG_ERROR, VIG_ERROR_FAILED, "state: it could not be brought to the device: %s", failure);
+      return FALSE;
+    }
+  }
+  vig_state_drop (s);
+  *s = new;
+  return TRUE;
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Streams with a memory: what is refused, what is saved, and that a state is what it says (answers: tests/golden/temporal.c). */
+#include <string.h>
+
+#include <engine-private.h>
+#include <safetensors.h>
+
+#include "made.h"
+
+enum { SIDE = 64, PIXELS = 3 * SIDE * SIDE, CLASSES = 10 };
+
+typedef struct {
+  VigModel *model;
+  VigEngine *engine;
+  float picture[2][PIXELS];
+} Fixture;
+
+static VigModel *
+random_model (const char *variant, guint64 seed)
+{
+  GError *error = NULL;
+  VigModel *model = vig_model_new_random (variant, seed, NULL, &error);
+  g_assert_no_error (error);
+  return model;
+}
+
+static void
+set_up (Fixture *f, gconstpointer data)
+{
+  GError *error = NULL;
+
+  f->model = random_model ("tiny_stream", 1);
+  f->engine = vig_engine_new (f->model, &(VigEngineOptions) { .device = "cpu", .precision = VIG_PRECISION_FP32 }, &error);
+  g_assert_no_error (error);
+  for (guint i = 0; i < 2 * PIXELS; i++)
+    f->picture[i / PIXELS][i % PIXELS] = (float) (i * 2654435761u % 1000) / 250 - 2;
+}
+
+static void
+tear_down (Fixture *f, gconstpointer data)
+{
+  vig_engine_free (f->engine);
+  vig_model_unref (f->model);
+}
+
+/* Eats @error. */
+static void
+check_error (GError **error, VigError code, const char *part)
+{
+  g_assert_error (*error, VIG_ERROR, (int) code);
+  if (!strstr ((*error)->message, part) || strchr ((*error)->message, '\n'))
+    g_error ("expected \"%s\" in \"%s\"", part, (*error)->message);
+  g_clear_error (error);
+}
+
+static VigState *
+new_state (Fixture *f)
+{
+  GError *error = NULL;
+  VigState *state = vig_state_new (f->engine, &error);
+  g_assert_no_error (error);
+  return state;
+}
+
+static gboolean
+step (Fixture *f, VigState *state, int picture, gint64 time, float *logits, GError **error)
+{
+  return vig_engine_classify_stream_tensors (f->engine, f->picture[picture], &(VigMoment) { state, time }, 1, SIDE, SIDE,
+      &(VigOutput) { .logits = logits }, error);
+}
+
+static void
+test_without_memory (void)
+{
+  g_autoptr (VigModel) model = random_model ("tiny_t", 1);
+  GError *error = NULL;
+  g_autoptr (VigEngine) engine = vig_engine_new (model, &(VigEngineOptions) { .device = "ref" }, &error);
+
+  g_assert_no_error (error);
+  g_assert_false (vig_model_has_memory (model));
+  g_assert_cmpuint (vig_state_get_bytes (model, 0), ==, 0);
+  g_assert_null (vig_state_new (engine, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "state: expected a model with a memory, found tiny_t");
+}
+
+static void
+test_size (Fixture *f, gconstpointer data)
+{
+  g_assert_true (vig_model_has_memory (f->model));
+  /* two modules of 4 cells, one head of 16 x 32; the picture before */
+  g_assert_cmpuint (vig_state_get_bytes (f->model, 0), ==, sizeof (float) * (2 * 4 * 16 * 32 + PIXELS));
+  g_assert_cmpuint (vig_state_get_bytes (f->model, 32), ==, sizeof (float) * (2 * 4 * 16 * 32 + 3 * 32 * 32));
+}
+
+static void
+test_moments (Fixture *f, gconstpointer data)
+{
+  g_autoptr (VigState) a = new_state (f), b = new_state (f);
+  float logits[3 * CLASSES], before[CLASSES], after[CLASSES];
+  g_autofree float *three = g_new0 (float, 3 * PIXELS);
+  VigOutput output = { .logits = logits };
+  GError *error = NULL;
+
+  g_assert_true (step (f, a, 0, 1000, before, &error));
+  g_assert_false (step (f, a, 1, 999, logits, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "moment 0: expected a time from 1000 on, that of the frame before, found 999");
+  g_assert_false (step (f, NULL, 1, 0, logits, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "moment 0: expected a state of this engine, found none");
+  g_assert_false (vig_engine_classify_stream_tensors (f->engine, three, (VigMoment[]) { { a, 2000 }, { b, 0 }, { a, 3000 } }, 3,
+      SIDE, SIDE, &output, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "moment 2: expected the frames of a stream side by side");
+  g_assert_false (vig_engine_classify_stream_tensors (f->engine, three, (VigMoment[]) { { a, 2000 }, { a, 1999 } }, 2, SIDE,
+      SIDE, &output, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "moment 1: expected a time from 2000 on");
+
+  Fixture other;
+  set_up (&other, NULL);
+  g_autoptr (VigState) strange = new_state (&other);
+  g_assert_false (step (f, strange, 0, 0, logits, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "moment 0: expected a state of this engine, found that of another");
+  g_clear_pointer (&strange, vig_state_free);
+  tear_down (&other, NULL);
+
+  /* nothing that was refused has left a trace, and a reset one may begin at any time */
+  g_assert_true (step (f, a, 1, 2000, after, &error));
+  g_assert_true (step (f, b, 0, 1000, logits, &error));
+  g_assert_cmpmem (logits, sizeof before, before, sizeof before);
+  g_assert_true (step (f, b, 1, 2000, logits, &error));
+  g_assert_cmpmem (logits, sizeof after, after, sizeof after);
+  vig_state_reset (a);
+  g_assert_true (step (f, a, 0, 5, logits, &error));
+  g_assert_cmpmem (logits, sizeof before, before, sizeof before);
+}
+
+/* Another size of input is another memory. */
+static void
+test_resize (Fixture *f, gconstpointer data)
+{
+  g_autoptr (VigState) a = new_state (f), b = new_state (f);
+  float first[CLASSES], again[CLASSES];
+  GError *error = NULL;
+
+  g_assert_true (step (f, a, 0, 0, first, &error));
+  g_assert_true (vig_engine_classify_stream_tensors (f->engine, f->picture[1], (VigMoment[]) { { b, 0 } }, 1, 32, 48,
+      &(VigOutput) { .logits = again }, &error));
+  g_assert_true (step (f, b, 0, 1000000000, again, &error));
+  g_assert_cmpmem (first, sizeof first, again, sizeof again);
+}
+
+/* Without states each frame is the first of its stream, alone and in a batch. */
+static void
+test_stateless (Fixture *f, gconstpointer data)
+{
+  g_autoptr (VigState) a = new_state (f), b = new_state (f);
+  float first[2][CLASSES], batch[2][CLASSES];
+  GError *error = NULL;
+
+  g_assert_true (step (f, a, 0, 0, first[0], &error));
+  g_assert_true (step (f, b, 1, 0, first[1], &error));
+  g_assert_true (vig_engine_classify_tensors (f->engine, f->picture[0], 2, SIDE, SIDE, &(VigOutput) { .logits = batch[0] },
+      &error));
+  g_assert_cmpmem (first, sizeof first, batch, sizeof batch);
+}
+
+static void
+restore (VigState *state, GBytes *bytes, const char *part)
+{
+  gsize size;
+  const guint8 *data = g_bytes_get_data (bytes, &size);
+  GError *error = NULL;
+
+  g_assert_true (vig_state_restore (state, data, size, &error) == !part);
+  if (part)
+    check_error (&error, VIG_ERROR_MODEL, part);
+  g_assert_no_error (error);
+}
+
+/* The saved file with one thing in its header changed for another of the same length. */
+static GBytes *
+edited (GBytes *saved, const char *from, const char *to)
+{
+  gsize size;
+  g_autofree char *bytes = g_bytes_unref_to_data (g_bytes_ref (saved), &size);
+  char *at = memmem (bytes, size, from, strlen (from));
+
+  g_assert_nonnull (at);
+  g_assert_cmpuint (strlen (from), ==, strlen (to));
+  memcpy (at, to, strlen (to));
+  return g_bytes_new (bytes, size);
+}
+
+static void
+test_bad_files (Fixture *f, gconstpointer data)
+{
+  static const struct { const char *from, *to, *part; } edits[] = {
+    { "\"fp32\"", "\"bf16\"", "state: vig_state_precision: expected fp32, found bf16" },
+    { "\"vig_state_height\":\"64\"", "\"vig_state_height\":\"-4\"", "vig_state_height: expected a whole number from 0 to 8192, found -4" },
+    { "\"vig_state_height\":\"64\"", "\"vig_state_height\":\"32\"", "state: tensors: expected [10240], found [16384]" },
+    { "\"vig_state_width\":", "\"vig_state_xidth\":", "vig_state_width: expected a whole number from 0 to 8192, found none" },
+    { "\"vig_state_time\":\"77\"", "\"vig_state_time\":\"7x\"", "vig_state_time: expected a whole number from -9223372036854775808" },
+    { "\"state\"", "\"stare\"", "state: tensors: expected [16384], found others" },
+    { "\"F32\"", "\"F16\"", "state: " },
+  };
+  g_autoptr (VigState) state = new_state (f), other = new_state (f);
+  float want[CLASSES], got[CLASSES], logits[CLASSES];
+  GError *error = NULL;
+  gsize size;
+
+  g_assert_true (step (f, state, 0, 77, logits, &error));
+  g_autoptr (GBytes) saved = vig_state_save (state, &error);
+  const guint8 *bytes = g_bytes_get_data (saved, &size);
+  g_assert_true (step (f, state, 1, 78, want, &error));
+
+  g_assert_true (step (f, other, 0, 77, logits, &error));
+  for (guint i = 0; i < G_N_ELEMENTS (edits); i++) {
+    g_autoptr (GBytes) spoilt = edited (saved, edits[i].from, edits[i].to);
+    restore (other, spoilt, edits[i].part);
+  }
+  for (gsize n = 0; n < size; n += n < 600 ? 7 : 4999) {
+    g_autoptr (GBytes) cut = g_bytes_new (bytes, n);
+    restore (other, cut, "state: ");
+  }
+  g_autofree guint8 *copy = g_memdup2 (bytes, size);
+  memset (copy + size - 4, 0xff, 4); /* NaN */
+  g_autoptr (GBytes) nan = g_bytes_new (copy, size);
+  restore (other, nan, "state: tensor state: expected finite values");
+
+  Fixture strange = { 0 };
+  strange.model = random_model ("tiny_stream", 2);
+  strange.engine = vig_engine_new (strange.model, &(VigEngineOptions) { .device = "cpu", .precision = VIG_PRECISION_FP32 },
+      &error);
+  g_autoptr (VigState) of_another = new_state (&strange);
+  restore (of_another, saved, "state: vig_state_model: expected ");
+  g_clear_pointer (&of_another, vig_state_free);
+  tear_down (&strange, NULL);
+
+  /* what was refused has left the state as it was */
+  g_assert_true (step (f, other, 1, 78, got, &error));
+  g_assert_cmpmem (got, sizeof got, want, sizeof want);
+}
+
+/* The state of a stream that has seen nothing. */
+static void
+test_empty (Fixture *f, gconstpointer data)
+{
+  g_autoptr (VigState) fresh = new_state (f), used = new_state (f);
+  float first[CLASSES], again[CLASSES];
+  GError *error = NULL;
+
+  g_autoptr (GBytes) saved = vig_state_save (fresh, &error);
+  g_assert_no_error (error);
+  g_assert_true (step (f, fresh, 0, 0, first, &error));
+  g_assert_true (step (f, used, 1, 1000, again, &error));
+  restore (used, saved, NULL);
+  g_assert_true (step (f, used, 0, 5, again, &error));
+  g_assert_cmpmem (first, sizeof first, again, sizeof again);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+#define ADD(name, func) g_test_add ("/state/" name, Fixture, NULL, set_up, func, tear_down)
+  g_test_add_func ("/state/without-memory", test_without_memory);
+  ADD ("size", test_size);
+  ADD ("moments", test_moments);
+  ADD ("resize", test_resize);
+  ADD ("stateless", test_stateless);
+  ADD ("bad-files", test_bad_files);
+  ADD ("empty", test_empty);
+  return g_test_run ();
+}

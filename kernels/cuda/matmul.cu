@@ -16,6 +16,10 @@
  * of 16 bits has too.
  *
  * libcublasLt, half a gigabyte, is opened at run time: only then does a program without a GPU not need it.
+ *
+ * Counted for an H100 (798 TFLOP/s of bf16, 3 TB/s), batch 128 at 224: the products of ViG-B are 4.4 TFLOP, 5.5 ms at the
+ * full rate, and bound by it; the joint one of a block of ViG-T, [25088, 192] x [192, 592], is 5.7 GFLOP, 7 us, beside 39 MB,
+ * 13 us, and bound by those.
  */
 #include "cuda/cuda.h"
 

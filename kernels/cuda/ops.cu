@@ -24,6 +24,11 @@
  *
  * Rows longer than a thread's registers are read again where they are needed again: they are in L1 by then.
  * Sums over a row: each lane's part in order, then a butterfly over the lanes. No order depends on the batch.
+ *
+ * Counted for an H100 (3 TB/s), ViG-T at 224, batch 128, bf16 (25,088 tokens of 192 channels; x is 19.3 MB), were nothing in
+ * L2: norm_dwconv 29 MB, 10 us; a norm in place and add_pos 39 MB each, 13 us; im2col 127 and 82 MB, 42 and 27 us, once
+ * each; pool_mean 19 MB, 6 us; softmax 1 MB. swiglu, of ViG-S: 154 MB, 51 us, which is why mlp cuts tokens into slices that
+ * stay in L2.
  */
 #include "cuda/device.cuh"
 

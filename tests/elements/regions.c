@@ -260,6 +260,29 @@ test_no_objects (void)
   test_harness_free (h);
 }
 
+/* Changed while playing: from the next frame on, and of what was said before of the rest nothing is said any more. */
+static void
+test_change (void)
+{
+  GstHarness *h = test_harness (CAPS, "interval", 2, NULL);
+  static const char *const modes[] = { "frame", "objects", "both", "both", "frame", "objects", "objects" };
+  static const char *const frame[] = { "fresh", NULL, "fresh", "held", "fresh", NULL, NULL };
+  static const char *const object[] = { NULL, NULL, "fresh", NULL, NULL, NULL, "fresh" };
+  for (int i = 0; i < (int) G_N_ELEMENTS (modes); i++) {
+    gst_util_set_object_arg (G_OBJECT (h->element), "regions", modes[i]);
+    GstBuffer *in = test_frame (CAPS, TINY_BLUE, i);
+    guint od = add_object (in, TINY_YELLOW, 0, 0, 16, 16);
+    g_autoptr (GstBuffer) out = send (h, in);
+    expect_object (out, od, object[i], TINY_YELLOW);
+    g_assert_cmpuint (test_n_results (out), ==, (frame[i] != NULL) + (object[i] != NULL));
+    if (frame[i]) {
+      g_assert_cmpstr (test_state (out), ==, frame[i]);
+      g_assert_false (gst_structure_has_field (test_result (out, 0), "region-id"));
+    }
+  }
+  test_harness_free (h);
+}
+
 static void
 test_below_threshold (void)
 {
@@ -464,6 +487,8 @@ test_places (void)
     { -10, 0, 10, 10, { 0 } },
     { 5, 5, 0, 10, { 0 } },
     { 5, 5, 10, 0, { 0 } },
+    { 5, 5, 0, 0, { 0 } },
+    { 96, 64, 10, 10, { 0 } },
     { 50, 50, -20, 10, { 0 } },
     { 50, 50, 10, -20, { 0 } },
     { 33, 17, 1, 40, { 33, 17, 1, 40 } },
@@ -819,6 +844,17 @@ push_segment (GstHarness *h)
   gst_harness_push_event (h, gst_event_new_segment (&segment));
 }
 
+/* Filler with such objects, about which nothing is said. */
+static void
+expect_gap (GstHarness *h, int i, const char *ids)
+{
+  guint od_ids[10];
+  GstBuffer *in = tracked_scene (i, ids, TINY_RED, od_ids);
+  GST_BUFFER_FLAG_SET (in, GST_BUFFER_FLAG_GAP);
+  g_autoptr (GstBuffer) out = send (h, in);
+  g_assert_cmpuint (test_n_results (out), ==, 0);
+}
+
 /* What ends the result of a frame ends that of its objects, who are classified again. */
 static void
 test_hold_ends (void)
@@ -849,11 +885,10 @@ test_hold_ends (void)
   gst_harness_push_event (h, gst_event_new_flush_start ());
   gst_harness_push_event (h, gst_event_new_flush_stop (TRUE));
   push_segment (h);
-  g_object_set (h->element, "regions", 0, NULL);
-  g_autoptr (GstBuffer) frame = send (h, test_frame (CAPS, TINY_RED, 7)); /* makes the new epoch's only result */
-  g_assert_cmpuint (test_n_results (frame), ==, 1);
-  g_object_set (h->element, "regions", 1, NULL);
-  expect_tracked (h, 8, "1", "8");
+  expect_gap (h, 7, "12"); /* nobody knows them any more, */
+  expect_tracked (h, 8, "2", "8");
+  expect_gap (h, 9, "1");  /* nor once others are known */
+  expect_tracked (h, 9, "12", "98");
   test_harness_free (h);
 }
 
@@ -997,6 +1032,30 @@ test_hundreds (void)
   test_harness_free (h);
 }
 
+/* A flush, or an end, with hundreds in flight. */
+static void
+test_flush_hundreds (void)
+{
+  GstHarness *h = test_harness (CAPS, "regions", 1, "max-batch", 4, NULL);
+  for (int i = 0; i < 5; i++) {
+    GstBuffer *in = scene (i);
+    for (int k = 0; k < 300; k++)
+      track (in, add_od (in, "thing", k % 80, k % 50, 10, 10), (guint64) k);
+    g_assert_cmpint (gst_harness_push (h, in), ==, GST_FLOW_OK);
+    if (i == 4)
+      break;
+    gst_harness_push_event (h, gst_event_new_flush_start ());
+    gst_harness_push_event (h, gst_event_new_flush_stop (TRUE));
+    push_segment (h);
+    GstBuffer *out;
+    while ((out = gst_harness_try_pull (h)))
+      gst_buffer_unref (out);
+    expect_tracked (h, i, "1", i == 0 ? "0" : i == 1 ? "1" : i == 2 ? "2" : "3");
+  }
+  test_expect_no_error (test_bus (h));
+  test_harness_free (h);
+}
+
 /* ---- buffers ---- */
 
 /* What others hold too is not written to: neither its relation meta nor its regions of interest. */
@@ -1116,6 +1175,7 @@ main (int argc, char **argv)
   g_test_add_func ("/regions/frame-only", test_frame_only);
   g_test_add_func ("/regions/both", test_both);
   g_test_add_func ("/regions/no-objects", test_no_objects);
+  g_test_add_func ("/regions/change", test_change);
   g_test_add_func ("/regions/below-threshold", test_below_threshold);
   g_test_add_func ("/regions/roi", test_roi);
   g_test_add_func ("/regions/pairs", test_pairs);
@@ -1138,6 +1198,7 @@ main (int argc, char **argv)
   g_test_add_func ("/regions/many-ids", test_many_ids);
   g_test_add_func ("/regions/gap", test_gap);
   g_test_add_func ("/regions/hundreds", test_hundreds);
+  g_test_add_func ("/regions/flush-hundreds", test_flush_hundreds);
   g_test_add_func ("/regions/shared-buffer", test_shared_buffer);
   g_test_add_func ("/regions/probe", test_probe);
   g_test_add_func ("/regions/overlay", test_overlay);

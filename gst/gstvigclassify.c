@@ -19,6 +19,7 @@
 #include <gst/video/video.h>
 #include <vig/vig.h>
 
+#include "gstvigcaps.h"
 #include "gstvigflight.h"
 #include "gstvigframe.h"
 #include "gstvigloaded.h"
@@ -103,14 +104,10 @@ struct _GstVigClassify {
   gint64 latency_posted;    /* microseconds, monotonic */
 };
 
-#define CAPS GST_VIDEO_CAPS_MAKE (GST_VIG_FORMATS) "; " \
-  GST_VIDEO_CAPS_MAKE_WITH_FEATURES (GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY ", " \
-      GST_CAPS_FEATURE_META_GST_VIDEO_OVERLAY_COMPOSITION, GST_VIG_FORMATS)
-
 static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS (CAPS));
+    GST_STATIC_CAPS (GST_VIG_CAPS));
 static GstStaticPadTemplate src_template = GST_STATIC_PAD_TEMPLATE ("src", GST_PAD_SRC, GST_PAD_ALWAYS,
-    GST_STATIC_CAPS (CAPS));
+    GST_STATIC_CAPS (GST_VIG_CAPS));
 
 G_DEFINE_TYPE (GstVigClassify, gst_vig_classify, GST_TYPE_ELEMENT)
 GST_ELEMENT_REGISTER_DEFINE_WITH_CODE (vigclassify, "vigclassify", GST_RANK_NONE, GST_TYPE_VIG_CLASSIFY,
@@ -205,6 +202,7 @@ open_engine (GstVigClassify *self)
       vig_model_get_name (loaded->model), vig_model_get_hash (loaded->model), vig_shared_get_device (loaded->shared),
       vig_precision_to_string (vig_shared_get_precision (loaded->shared)), vig_shared_get_n_users (loaded->shared),
       GST_TIME_ARGS (loaded->latency));
+  gst_vig_cuda_offer (loaded->cuda, GST_ELEMENT (self));
   return TRUE;
 }
 
@@ -277,6 +275,9 @@ take_off (GstVigClassify *self, GstBuffer *buffer)
   if (flight->due)
     gst_vig_flight_start (flight, &self->in.info, upright (self, &flight->settings),
         (const GstVideoRectangle *) (gpointer) parts->data, parts->len);
+  GST_OBJECT_LOCK (self);
+  self->stats.gpu_copies += flight->across;
+  GST_OBJECT_UNLOCK (self);
   return flight;
 }
 
@@ -691,49 +692,14 @@ sink_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
   return gst_vig_queue_push_frame (&self->queue, GST_MINI_OBJECT_CAST (flight)) ? flow : GST_FLOW_FLUSHING;
 }
 
-/* The memory that the caps speak of, if it is another than the system's. */
-static const char *
-foreign_memory (const GstCaps *caps)
-{
-  GstCapsFeatures *features = gst_caps_get_features (caps, 0);
-  for (guint i = 0; i < gst_caps_features_get_size (features); i++) {
-    const char *feature = gst_caps_features_get_nth (features, i);
-    if (g_str_has_prefix (feature, "memory:") && !g_str_equal (feature, GST_CAPS_FEATURE_MEMORY_SYSTEM_MEMORY))
-      return feature;
-  }
-  return NULL;
-}
-
-static const char *
-downloader (const char *memory)
-{
-  if (g_str_equal (memory, "memory:GLMemory"))
-    return "gldownload";
-  if (g_str_equal (memory, "memory:CUDAMemory"))
-    return "cudadownload";
-  return "vapostproc, or glupload ! gldownload,";
-}
-
-/* Caps of which no frame could be described: FALSE with @error set to a sentence that says what to do. */
+/* Whether frames may be in CUDA memory: that is known when the engine is. */
 static gboolean
-check_caps (GstEvent *event, GstVideoInfo *info, GError **error)
+takes_cuda (GstVigClassify *self)
 {
-  GstCaps *caps;
-  gst_event_parse_caps (event, &caps);
-  const char *memory = foreign_memory (caps);
-  if (memory) {
-    g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT,
-        "The frames must be in system memory, but the caps say %s: put %s in front of vigclassify.", memory,
-        downloader (memory));
-    return FALSE;
-  }
-  if (!gst_video_info_from_caps (info, caps)) {
-    g_autofree char *string = gst_caps_to_string (caps);
-    g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT, "The caps must describe raw video, found %s.",
-        string);
-    return FALSE;
-  }
-  return gst_vig_frame_check_info (info, error);
+  GST_OBJECT_LOCK (self);
+  gboolean cuda = self->loaded && self->loaded->cuda;
+  GST_OBJECT_UNLOCK (self);
+  return cuda;
 }
 
 /* Sees the caps before the pad itself refuses those outside of its template, with no word of why. */
@@ -742,8 +708,12 @@ explain_caps (GstPad *pad, GstPadProbeInfo *info, gpointer data)
 {
   GError *error = NULL;
   GstVideoInfo video;
+  GstCaps *caps;
   GstEvent *event = GST_PAD_PROBE_INFO_EVENT (info);
-  if (GST_EVENT_TYPE (event) == GST_EVENT_CAPS && !check_caps (event, &video, &error))
+  if (GST_EVENT_TYPE (event) != GST_EVENT_CAPS)
+    return GST_PAD_PROBE_OK;
+  gst_event_parse_caps (event, &caps);
+  if (!gst_vig_caps_parse (caps, takes_cuda (data), &video, &error))
     post_error (data, error);
   return GST_PAD_PROBE_OK;
 }
@@ -800,13 +770,15 @@ static gboolean
 take_event (GstVigClassify *self, GstEvent *event)
 {
   GstVideoInfo info;
+  GstCaps *caps;
   switch (GST_EVENT_TYPE (event)) {
     case GST_EVENT_STREAM_START:
       gst_vig_turns_end_results (&self->in.turns);
       self->in.stream_orientation = 0;
       break;
     case GST_EVENT_CAPS:
-      if (!check_caps (event, &info, NULL)) /* explain_caps() has said why */
+      gst_event_parse_caps (event, &caps);
+      if (!gst_vig_caps_parse (caps, takes_cuda (self), &info, NULL)) /* explain_caps() has said why */
         return FALSE;
       take_caps (self, &info);
       break;
@@ -845,11 +817,68 @@ sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
 }
 
 static gboolean
+answer_context (GstVigClassify *self, GstQuery *query)
+{
+  GST_OBJECT_LOCK (self);
+  GstVigLoaded *loaded = self->loaded ? gst_vig_loaded_ref (self->loaded) : NULL;
+  GST_OBJECT_UNLOCK (self);
+  gboolean answered = loaded && gst_vig_cuda_answer (loaded->cuda, GST_ELEMENT (self), query);
+  g_clear_pointer (&loaded, gst_vig_loaded_unref);
+  return answered;
+}
+
+/* What the default handler says, as far as frames can be where the caps say. */
+static gboolean
+answer_caps (GstVigClassify *self, GstPad *pad, GstQuery *query)
+{
+  GstCaps *caps;
+  if (!gst_pad_query_default (pad, GST_OBJECT (self), query))
+    return FALSE;
+  GST_OBJECT_LOCK (self);
+  gboolean known = self->loaded != NULL;
+  GST_OBJECT_UNLOCK (self);
+  if (!known)
+    return TRUE;
+  gst_query_parse_caps_result (query, &caps);
+  caps = gst_vig_caps_choose (gst_caps_ref (caps), takes_cuda (self));
+  gst_query_set_caps_result (query, caps);
+  gst_caps_unref (caps);
+  return TRUE;
+}
+
+static gboolean
+answer_accept_caps (GstVigClassify *self, GstPad *pad, GstQuery *query)
+{
+  GstCaps *caps;
+  gst_query_parse_accept_caps (query, &caps);
+  if (!gst_vig_caps_are_cuda (caps) || takes_cuda (self))
+    return gst_pad_query_default (pad, GST_OBJECT (self), query);
+  gst_query_set_accept_caps_result (query, FALSE);
+  return TRUE;
+}
+
+/* Of either pad; those that are not in order with frames. */
+static gboolean
+answer_query (GstVigClassify *self, GstPad *pad, GstQuery *query)
+{
+  switch (GST_QUERY_TYPE (query)) {
+    case GST_QUERY_CAPS:
+      return answer_caps (self, pad, query);
+    case GST_QUERY_ACCEPT_CAPS:
+      return answer_accept_caps (self, pad, query);
+    case GST_QUERY_CONTEXT:
+      return answer_context (self, query) || gst_pad_query_default (pad, GST_OBJECT (self), query);
+    default:
+      return gst_pad_query_default (pad, GST_OBJECT (self), query);
+  }
+}
+
+static gboolean
 sink_query (GstPad *pad, GstObject *parent, GstQuery *query)
 {
   GstVigClassify *self = GST_VIG_CLASSIFY (parent);
   if (!GST_QUERY_IS_SERIALIZED (query))
-    return gst_pad_query_default (pad, parent, query);
+    return answer_query (self, pad, query);
   hurry (self);
   return gst_vig_queue_ask (&self->queue, query);
 }
@@ -871,7 +900,7 @@ src_query (GstPad *pad, GstObject *parent, GstQuery *query)
 {
   GstVigClassify *self = GST_VIG_CLASSIFY (parent);
   if (GST_QUERY_TYPE (query) != GST_QUERY_LATENCY)
-    return gst_pad_query_default (pad, parent, query);
+    return answer_query (self, pad, query);
   if (!gst_pad_peer_query (self->sinkpad, query))
     return FALSE;
   gboolean live;

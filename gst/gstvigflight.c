@@ -71,12 +71,33 @@ submit (GstVigFlight *flight)
     flight->shots[i].submitted = TRUE;
 }
 
+static void
+unmap (GstVigFlight *flight)
+{
+  if (!flight->mapped)
+    return;
+  gst_vig_cuda_done (flight->loaded->cuda, &flight->frame.view);
+  gst_vig_frame_unmap (&flight->frame);
+  flight->mapped = FALSE;
+}
+
+static gboolean
+map (GstVigFlight *flight, const GstVideoInfo *info, VigOrientation orientation)
+{
+  GstVigCuda *cuda = flight->loaded->cuda;
+  GstMapFlags flags = gst_vig_cuda_map_flags (cuda, flight->buffer, &flight->across);
+  flight->mapped = gst_vig_frame_map (&flight->frame, info, flight->buffer, flags, orientation, &flight->error);
+  if (flight->mapped && flags != GST_MAP_READ
+      && !gst_vig_cuda_describe (cuda, flight->buffer, &flight->frame.view, &flight->error))
+    unmap (flight);
+  return flight->mapped;
+}
+
 void
 gst_vig_flight_start (GstVigFlight *flight, const GstVideoInfo *info, VigOrientation orientation,
     const GstVideoRectangle *parts, guint n)
 {
-  flight->mapped = gst_vig_frame_map (&flight->frame, info, flight->buffer, orientation, &flight->error);
-  if (!flight->mapped)
+  if (!map (flight, info, orientation))
     return;
   const gsize n_classes = flight->loaded->n_classes;
   flight->n_shots = n;
@@ -106,10 +127,7 @@ gst_vig_flight_land (GstVigFlight *flight)
 {
   for (guint i = 0; i < flight->n_shots; i++)
     land_shot (flight, &flight->shots[i]);
-  if (flight->mapped) {
-    gst_vig_frame_unmap (&flight->frame);
-    flight->mapped = FALSE;
-  }
+  unmap (flight);
   return !flight->error;
 }
 

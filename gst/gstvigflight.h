@@ -38,6 +38,7 @@ typedef struct {
  * @loaded: what it is classified by
  * @error: why the frame cannot be classified; found when it came, said when it is its turn
  * @due: something of it is to be classified, and if there is no @error it is on its way through the engine
+ * @across: it came in the memory of another context or GPU than computes
  * @epoch: a result says nothing about frames of another
  * @regions: (nullable): of GstVigRegion: the objects in it, if they are asked for
  * @frame_shot: which shot shows all of it; GST_VIG_NO_SHOT: none
@@ -58,7 +59,7 @@ typedef struct {
   guint frame_shot;
 
   GstVigFrame frame;
-  gboolean mapped;
+  gboolean mapped, across;
   GstVigShot *shots;
   guint n_shots;
   float *probabilities; /* [n_shots, classes] */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "gstvigframe.h"
 
+#include "gstvigcaps.h"
+
 static gboolean
 format_from_video (GstVideoFormat video, VigFormat *format)
 {
@@ -130,8 +132,8 @@ set_crop (VigFrame *view, const GstVideoInfo *info, GstBuffer *buffer, GError **
 }
 
 gboolean
-gst_vig_frame_map (GstVigFrame *frame, const GstVideoInfo *info, GstBuffer *buffer, VigOrientation orientation,
-    GError **error)
+gst_vig_frame_map (GstVigFrame *frame, const GstVideoInfo *info, GstBuffer *buffer, GstMapFlags flags,
+    VigOrientation orientation, GError **error)
 {
   GstVideoMeta *meta = gst_buffer_get_video_meta (buffer);
   if (meta && !check_meta (info, meta, error))
@@ -144,10 +146,10 @@ gst_vig_frame_map (GstVigFrame *frame, const GstVideoInfo *info, GstBuffer *buff
     return FALSE;
   }
   GstVideoInfo map_info = *info;
-  if (!gst_video_frame_map (&frame->map, &map_info, buffer, GST_MAP_READ | GST_VIDEO_FRAME_MAP_FLAG_NO_REF)) {
+  if (!gst_video_frame_map (&frame->map, &map_info, buffer, flags | GST_VIDEO_FRAME_MAP_FLAG_NO_REF)) {
     g_set_error (error, GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED,
-        "The buffer's memory must be readable by the CPU, but mapping it failed (see the README for what to put in "
-        "front for DMABuf, GL and VA memory).");
+        "The buffer's memory must be readable by %s, but mapping it failed (see the README for what to put in "
+        "front for DMABuf, GL and VA memory).", flags == GST_MAP_READ ? "the CPU" : "the GPU");
     return FALSE;
   }
 

@@ -7,11 +7,6 @@
 
 G_BEGIN_DECLS
 
-/* The formats of VigFormat, for caps strings: those that decoders and cameras give first. */
-#define GST_VIG_FORMATS \
-  "{ NV12, I420, YV12, NV21, Y42B, Y444, YUY2, UYVY, P010_10LE, I420_10LE, RGB, BGR, RGBA, BGRA, ARGB, ABGR, " \
-  "RGBx, BGRx, xRGB, xBGR, GRAY8 }"
-
 /**
  * GstVigFrame:
  *
@@ -28,13 +23,14 @@ gboolean gst_vig_frame_check_info (const GstVideoInfo *info, GError **error);
 /**
  * gst_vig_frame_map:
  * @info: of the caps; has passed gst_vig_frame_check_info()
+ * @flags: GST_MAP_READ, and in whose memory
  * @orientation: what turns the picture upright
  * @error: GST_STREAM_ERROR: the buffer cannot be mapped, contradicts its caps, or is smaller than they say
  *
  * Strides, offsets and size are those of the GstVideoMeta where there is one, and the part that counts that of the
  * GstVideoCropMeta. Nothing is copied. @buffer must outlive the mapping and stays the caller's.
  */
-gboolean gst_vig_frame_map (GstVigFrame *frame, const GstVideoInfo *info, GstBuffer *buffer,
+gboolean gst_vig_frame_map (GstVigFrame *frame, const GstVideoInfo *info, GstBuffer *buffer, GstMapFlags flags,
     VigOrientation orientation, GError **error);
 void gst_vig_frame_unmap (GstVigFrame *frame);
 

@@ -68,6 +68,7 @@ warm_up (GstVigLoaded *loaded, guint size, GError **error)
   gint64 us = 0;
   gboolean ok = vig_shared_warm_up (loaded->shared, size, &us, error);
   loaded->latency = us * GST_USECOND;
+  loaded->cuda = ok ? gst_vig_cuda_new (loaded->shared) : NULL; /* when it is clear who computes */
   return ok;
 }
 
@@ -95,6 +96,7 @@ gst_vig_loaded_unref (GstVigLoaded *loaded)
   if (!g_atomic_ref_count_dec (&loaded->refs))
     return;
   vig_stream_free (loaded->stream);
+  gst_vig_cuda_free (loaded->cuda);
   vig_shared_release (loaded->shared);
   g_strfreev (loaded->labels);
   g_free (loaded->quarks);

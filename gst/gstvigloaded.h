@@ -5,6 +5,8 @@
 #include <gst/gst.h>
 #include <vig/shared.h>
 
+#include "gstvigcuda.h"
+
 #include "gstvigheld.h"
 
 G_BEGIN_DECLS
@@ -26,6 +28,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (GstVigLoadOptions, gst_vig_load_options_clear)
  * GstVigLoaded:
  * @stream: one element's, through which its frames reach the engine
  * @model: @shared's
+ * @cuda: frames may be in its memory; NULL: in the host's alone
  * @latency: how long a frame took alone while warming up
  * @held: what is said of the frames and objects that are not classified themselves
  * @ranks: for whoever ranks them
@@ -38,6 +41,7 @@ typedef struct {
   VigShared *shared;
   VigStream *stream;
   VigModel *model;
+  GstVigCuda *cuda;
   guint n_classes;
   char **labels;        /* [classes] */
   GQuark *quarks;       /* [classes]: of the labels */

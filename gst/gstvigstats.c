@@ -75,6 +75,7 @@ gst_vig_stats_to_structure (const GstVigStats *stats, GstStructure *structure)
       "classified", G_TYPE_UINT64, stats->classified,
       "skipped", G_TYPE_UINT64, stats->skipped,
       "copies", G_TYPE_UINT64, stats->copies,
+      "gpu-copies", G_TYPE_UINT64, stats->gpu_copies,
       "objects-classified", G_TYPE_UINT64, stats->objects_classified,
       "objects-held", G_TYPE_UINT64, stats->objects_held,
       "objects-skipped", G_TYPE_UINT64, stats->objects_skipped,

@@ -20,7 +20,7 @@ typedef struct {
  * What an element has done since it was started. Not locked: the element's object lock guards it.
  */
 typedef struct {
-  guint64 frames_in, classified, skipped, copies;
+  guint64 frames_in, classified, skipped, copies, gpu_copies;
   guint64 objects_classified, objects_held, objects_skipped;
   GstVigTimes preprocess, inference;
   GstVigTimes whole;   /* of a classified frame, from its arrival to its result: what the latency comes from */

@@ -47,7 +47,7 @@ test_caps (gconstpointer data)
   g_assert_true (gst_vig_frame_check_info (&info, &error));
   g_autoptr (GstBuffer) buffer = gst_buffer_new_allocate (NULL, info.size, NULL);
   GstVigFrame frame;
-  g_assert_true (gst_vig_frame_map (&frame, &info, buffer, 6, &error));
+  g_assert_true (gst_vig_frame_map (&frame, &info, buffer, GST_MAP_READ, 6, &error));
   g_assert_no_error (error);
   const VigFrame *v = &frame.view;
   g_assert_cmpint (v->format, ==, row->format);
@@ -81,7 +81,7 @@ test_defaults (void)
     info_of ("format=NV12", sizes[i].height * 16 / 9, sizes[i].height, &info);
     g_autoptr (GstBuffer) buffer = gst_buffer_new_allocate (NULL, info.size, NULL);
     GstVigFrame frame;
-    g_assert_true (gst_vig_frame_map (&frame, &info, buffer, 0, NULL));
+    g_assert_true (gst_vig_frame_map (&frame, &info, buffer, GST_MAP_READ, 0, NULL));
     g_assert_cmpint (frame.view.matrix, ==, sizes[i].matrix);
     g_assert_cmpint (frame.view.chroma, ==, sizes[i].chroma);
     gst_vig_frame_unmap (&frame);

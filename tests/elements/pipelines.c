@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Real pipelines, watched by GStreamer's leaks tracer: after each one nothing of it may be left. */
+#include <gst/analytics/analytics.h>
 #include <gst/app/app.h>
 
 #include "common.h"
@@ -127,6 +128,52 @@ test_tee (void)
   gst_object_unref (v);
   gst_object_unref (a);
   gst_object_unref (b);
+  close_pipeline (pipeline);
+  expect_no_leaks ();
+}
+
+static GstPadProbeReturn
+add_objects (GstPad *pad, GstPadProbeInfo *info, gpointer data)
+{
+  GstBuffer *buffer = info->data = gst_buffer_make_writable (GST_PAD_PROBE_INFO_BUFFER (info));
+  GstAnalyticsRelationMeta *meta = gst_buffer_add_analytics_relation_meta (buffer);
+  GstAnalyticsODMtd od;
+  GstAnalyticsTrackingMtd tracking;
+  gst_analytics_relation_meta_add_od_mtd (meta, g_quark_from_string ("box"), 2, 2, 20, 20, 1, &od);
+  gst_analytics_relation_meta_add_tracking_mtd (meta, 1, 0, &tracking);
+  gst_analytics_relation_meta_set_relation (meta, GST_ANALYTICS_REL_TYPE_RELATE_TO, od.id, tracking.id);
+  gst_buffer_add_video_region_of_interest_meta (buffer, "door", 10, 10, 100, 100);
+  return GST_PAD_PROBE_OK;
+}
+
+/* Objects on both branches of a tee, twice classified on one: no branch sees what is said on the other. */
+static void
+test_objects (void)
+{
+  GstElement *pipeline = launch (SOURCE "tee name=t ! queue ! " VIG "%s name=v regions=objects reclassify-interval=3 ! "
+      VIG "%s regions=both ! appsink name=a sync=false t. ! queue ! " VIG "%s regions=objects ! appsink name=b sync=false",
+      test_model (), test_model (), test_model ());
+  GstElement *t = gst_bin_get_by_name (GST_BIN (pipeline), "t");
+  GstPad *pad = gst_element_get_static_pad (t, "sink");
+  gst_pad_add_probe (pad, GST_PAD_PROBE_TYPE_BUFFER, add_objects, NULL, NULL);
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  GstElement *a = gst_bin_get_by_name (GST_BIN (pipeline), "a"), *b = gst_bin_get_by_name (GST_BIN (pipeline), "b");
+  for (int i = 0; i < 40; i++) {
+    g_autoptr (GstSample) twice = gst_app_sink_pull_sample (GST_APP_SINK (a));
+    g_autoptr (GstSample) once = gst_app_sink_pull_sample (GST_APP_SINK (b));
+    g_assert_cmpuint (test_n_results (gst_sample_get_buffer (twice)), ==, 5);
+    g_assert_cmpuint (test_n_results (gst_sample_get_buffer (once)), ==, 2);
+  }
+  expect_end (pipeline, GST_MESSAGE_EOS);
+  GstElement *v = gst_bin_get_by_name (GST_BIN (pipeline), "v");
+  g_assert_cmpuint (test_stat (v, "objects-classified"), ==, 40 + 14);
+  g_assert_cmpuint (test_stat (v, "objects-held"), ==, 26);
+  g_assert_cmpuint (test_stat (v, "copies"), ==, 0);
+  gst_object_unref (v);
+  gst_object_unref (a);
+  gst_object_unref (b);
+  gst_object_unref (pad);
+  gst_object_unref (t);
   close_pipeline (pipeline);
   expect_no_leaks ();
 }
@@ -345,6 +392,7 @@ main (int argc, char **argv)
   g_test_add_func ("/pipelines/a-leak-shows", test_a_leak_shows);
   g_test_add_func ("/pipelines/to-the-end", test_to_the_end);
   g_test_add_func ("/pipelines/tee", test_tee);
+  g_test_add_func ("/pipelines/objects", test_objects);
   g_test_add_func ("/pipelines/sixteen", test_sixteen);
   g_test_add_func ("/pipelines/seeks", test_seeks);
   g_test_add_func ("/pipelines/state-cycles", test_state_cycles);

@@ -320,12 +320,15 @@ matmul_bytes (void *ctx, const VigMatmul *m)
   return m->bytes;
 }
 
-/* An even number of tiles near TILE rows each, so that two threads get the same; a few rows stay together. */
+/* Rows of a tile, and how many of them: an even number near TILE rows each, so that two threads get the same; a few rows
+ * stay together. Of very many rows the last tile would have none left, so there it may be an odd number. */
 static int
-tiles_of (int rows)
+tile_rows (int rows, int *tiles)
 {
-  int pairs = (rows + TILE) / (2 * TILE);
-  return pairs > 0 ? 2 * pairs : rows > 24 ? 2 : 1;
+  int pairs = (rows + TILE) / (2 * TILE), wanted = pairs > 0 ? 2 * pairs : rows > 24 ? 2 : 1;
+  int tile = (rows + wanted - 1) / wanted;
+  *tiles = (rows + tile - 1) / tile;
+  return tile;
 }
 
 /* What oneDNN can write of the type wanted: the rest is narrowed here. */
@@ -399,7 +402,7 @@ matmul_run (void *ctx, VigMatmul *m, const VigMatmulRun *a)
 {
   VigCpu *cpu = ctx;
   atomic_bool failed = false;
-  int tiles = tiles_of (a->rows), tile = (a->rows + tiles - 1) / tiles;
+  int tiles, tile = tile_rows (a->rows, &tiles);
   Job job = { .cpu = cpu, .m = m, .a = a, .tile = tile, .tiles = tiles, .failed = &failed };
   int before = set_threads (1);
   job.full = primitive_get (cpu, m, tile, result_type (m, a->type), a->accumulate);
@@ -472,7 +475,7 @@ mlp (void *ctx, const VigMlp *a)
 {
   VigCpu *cpu = ctx;
   atomic_bool failed = false;
-  int tiles = tiles_of (a->rows), tile = (a->rows + tiles - 1) / tiles;
+  int tiles, tile = tile_rows (a->rows, &tiles);
   MlpJob job = { .cpu = cpu, .a = a, .tile = tile, .tiles = tiles, .failed = &failed,
     .u_type = result_type (a->in, a->in->type) };
   int before = set_threads (1);

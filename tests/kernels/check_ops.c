@@ -263,6 +263,7 @@ static const int mm_shapes[][CHECK_DIMS] = {
   { 197, 768, 100, VIG_TYPE_F32, 1, 1 }, { 197, 100, 77, VIG_TYPE_BF16, 1, 1 }, { 3136, 48, 96, VIG_TYPE_F32 },
   { 17, 2752, 1024, VIG_TYPE_BF16, 0, 1 }, { 1, 7, 33, VIG_TYPE_F16 }, { 17, 16, 384, VIG_TYPE_F16 },
   { 197, 100, 77, VIG_TYPE_F16, 1, 1 },
+  { 36864, 8, 8, VIG_TYPE_F32 }, /* a first stage of 192 x 192 tokens */
 };
 
 static const int mm_16_shapes[][CHECK_DIMS] = {

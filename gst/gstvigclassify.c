@@ -22,7 +22,7 @@
 #include "gstvigcaps.h"
 #include "gstvigflight.h"
 #include "gstvigframe.h"
-#include "gstvigloaded.h"
+#include "gstvigkeeper.h"
 #include "gstvigmeta.h"
 #include "gstvigqueue.h"
 #include "gstvigregions.h"
@@ -70,7 +70,10 @@ struct _GstVigClassify {
 
   /* object lock */
   GstVigLoadOptions load;
-  gboolean stale; /* they changed since @loaded was loaded */
+  gboolean stale;     /* other options than those of the model in use, from the next start on */
+  gboolean other_model; /* another file than that of the model in use, at once if @started */
+  guint n_models;     /* how often a file has been set */
+  gboolean started;   /* between READY and PAUSED, or above */
   guint max_in_flight;
   GstVigSettings settings;
   char *object_classes;
@@ -79,9 +82,7 @@ struct _GstVigClassify {
   GstClockTime latency; /* what LATENCY queries are told */
 
   GstVigQueue queue;
-
-  /* From READY to NULL; changed only while the task stands still, under the object lock. */
-  GstVigLoaded *loaded;
+  GstVigKeeper keeper; /* open from READY to NULL */
 
   /* Where frames come in: the sink pad's stream lock's. */
   struct {
@@ -89,6 +90,7 @@ struct _GstVigClassify {
     gboolean have_info;
     GstSegment segment;
     VigOrientation stream_orientation, global_orientation; /* of the tags; 0: none */
+    guint model;            /* number of the one that the last frame was submitted to */
     GstVigTurns turns;
     gboolean hdr_warned;
   } in;
@@ -153,57 +155,137 @@ resource_code (const GError *error)
   return GST_RESOURCE_ERROR_FAILED;
 }
 
-/* Posts an error of libvig's domain or one of GStreamer's; takes @error. */
+/* Posts what libvig or GStreamer has found. */
+static void
+post_problem (GstVigClassify *self, GstMessageType type, const GError *error, const char *debug)
+{
+  gboolean ours = error->domain == VIG_ERROR;
+  gst_element_message_full (GST_ELEMENT (self), type, ours ? GST_RESOURCE_ERROR : error->domain,
+      ours ? (int) resource_code (error) : error->code, g_strdup (error->message), g_strdup (debug), __FILE__,
+      GST_FUNCTION, __LINE__);
+}
+
+/* Takes @error. */
 static void
 post_error (GstVigClassify *self, GError *error)
 {
-  gboolean ours = error->domain == VIG_ERROR;
-  gst_element_message_full (GST_ELEMENT (self), GST_MESSAGE_ERROR, ours ? GST_RESOURCE_ERROR : error->domain,
-      ours ? (int) resource_code (error) : error->code, g_strdup (error->message), NULL, __FILE__, GST_FUNCTION,
-      __LINE__);
+  post_problem (self, GST_MESSAGE_ERROR, error, NULL);
   g_error_free (error);
 }
 
-/* ---- model and engine ------------------------------------------------------------------------------------------ */
+/* ---- the model ------------------------------------------------------------------------------------------------- */
 
 static void
-close_engine (GstVigClassify *self)
+log_model (GstVigClassify *self, const GstVigLoaded *loaded)
 {
-  GST_OBJECT_LOCK (self);
-  GstVigLoaded *loaded = g_steal_pointer (&self->loaded);
-  GST_OBJECT_UNLOCK (self);
-  g_clear_pointer (&loaded, gst_vig_loaded_unref);
+  GST_INFO_OBJECT (self, "%s (%s) on %s, %s, used by %u, a frame takes %" GST_TIME_FORMAT,
+      vig_model_get_name (loaded->model), vig_model_get_hash (loaded->model), vig_shared_get_device (loaded->shared),
+      vig_precision_to_string (vig_shared_get_precision (loaded->shared)), vig_shared_get_n_users (loaded->shared),
+      GST_TIME_ARGS (loaded->latency));
 }
 
 /* Makes everything that the properties which take effect from READY on describe. Posts the error if it cannot. */
 static gboolean
-open_engine (GstVigClassify *self)
+open_model (GstVigClassify *self)
 {
   g_autofree char *name = gst_object_get_path_string (GST_OBJECT (self));
   g_auto (GstVigLoadOptions) options = { 0 };
   GST_OBJECT_LOCK (self);
   gst_vig_load_options_copy (&options, &self->load);
   guint size = self->settings.input_size;
-  self->stale = FALSE;
+  self->stale = self->other_model = FALSE;
   GST_OBJECT_UNLOCK (self);
 
-  close_engine (self);
   GError *error = NULL;
-  GstVigLoaded *loaded = gst_vig_loaded_new (&options, name, size, &error);
-  if (!loaded) {
+  if (!gst_vig_keeper_open (&self->keeper, &options, name, size, &error)) {
     post_error (self, error);
     return FALSE;
   }
+  g_autoptr (GstVigLoaded) loaded = gst_vig_keeper_get (&self->keeper);
   GST_OBJECT_LOCK (self);
-  self->loaded = loaded;
   self->latency = loaded->latency;
   GST_OBJECT_UNLOCK (self);
-  GST_INFO_OBJECT (self, "%s (%s) on %s, %s, used by %u, a frame takes %" GST_TIME_FORMAT,
-      vig_model_get_name (loaded->model), vig_model_get_hash (loaded->model), vig_shared_get_device (loaded->shared),
-      vig_precision_to_string (vig_shared_get_precision (loaded->shared)), vig_shared_get_n_users (loaded->shared),
-      GST_TIME_ARGS (loaded->latency));
+  log_model (self, loaded);
   gst_vig_cuda_offer (loaded->cuda, GST_ELEMENT (self));
   return TRUE;
+}
+
+/* The file that could not be loaded is not tried again at the next start, unless another has been set since. */
+static void
+back_to_old_file (GstVigClassify *self, guint number, const GstVigLoaded *old)
+{
+  GST_OBJECT_LOCK (self);
+  gboolean back = number == self->n_models;
+  if (back) {
+    g_free (self->load.model_file);
+    g_free (self->load.labels_file);
+    self->load.model_file = g_strdup (old->options.model_file);
+    self->load.labels_file = g_strdup (old->options.labels_file);
+  }
+  GST_OBJECT_UNLOCK (self);
+  if (back) {
+    g_object_notify (G_OBJECT (self), "model-file");
+    g_object_notify (G_OBJECT (self), "labels-file");
+  }
+}
+
+/* Tells what came of a model-file that was set while frames came. */
+static void
+model_changed (gpointer user_data, guint number, const GstVigLoadOptions *asked, GstVigLoaded *loaded,
+    const GError *error)
+{
+  GstVigClassify *self = user_data;
+  g_autoptr (GstVigLoaded) in_use = loaded ? gst_vig_loaded_ref (loaded) : gst_vig_keeper_get (&self->keeper);
+  if (error)
+    back_to_old_file (self, number, in_use);
+  else
+    log_model (self, in_use);
+  gst_element_post_message (GST_ELEMENT (self), gst_message_new_element (GST_OBJECT (self),
+          gst_structure_new ("vig-model",
+              "success", G_TYPE_BOOLEAN, error == NULL,
+              "model-file", G_TYPE_STRING, asked->model_file,
+              "labels-file", G_TYPE_STRING, asked->labels_file,
+              "model", G_TYPE_STRING, vig_model_get_name (in_use->model),
+              "model-hash", G_TYPE_STRING, vig_model_get_hash (in_use->model),
+              "error", G_TYPE_STRING, error ? error->message : NULL, NULL)));
+  if (error)
+    post_problem (self, GST_MESSAGE_WARNING, error, "The model is not changed: the one before it stays in use.");
+}
+
+/* Has the files loaded that were set while frames come; does not wait. */
+static void
+change_model (GstVigClassify *self)
+{
+  GST_OBJECT_LOCK (self);
+  gboolean asked = self->started && self->other_model;
+  GST_OBJECT_UNLOCK (self);
+  if (!asked)
+    return;
+  g_autofree char *name = gst_object_get_path_string (GST_OBJECT (self));
+  g_autoptr (GError) error = NULL;
+  g_auto (GstVigLoadOptions) options = { 0 };
+  GST_OBJECT_LOCK (self);
+  guint number = self->n_models;
+  if (self->started && self->other_model) { /* still */
+    self->other_model = FALSE;
+    gst_vig_load_options_copy (&options, &self->load);
+    gst_vig_keeper_change (&self->keeper, options.model_file, options.labels_file, name, self->settings.input_size,
+        number, &error);
+  }
+  GST_OBJECT_UNLOCK (self);
+  if (error)
+    model_changed (self, number, &options, NULL, error);
+}
+
+/* From now on files that are set are loaded at the next start. */
+static void
+stop_changing_model (GstVigClassify *self)
+{
+  GST_OBJECT_LOCK (self);
+  self->started = FALSE;
+  if (gst_vig_keeper_cancel (&self->keeper))
+    self->other_model = TRUE;
+  GST_OBJECT_UNLOCK (self);
 }
 
 /* ---- a frame --------------------------------------------------------------------------------------------------- */
@@ -262,7 +344,11 @@ take_off (GstVigClassify *self, GstBuffer *buffer)
   GstClockTime now = stream_time (&self->in.segment, buffer);
   if (GST_CLOCK_TIME_IS_VALID (now))
     gst_object_sync_values (GST_OBJECT (self), now);
-  GstVigFlight *flight = gst_vig_flight_new (buffer, self->loaded);
+  g_autoptr (GstVigLoaded) loaded = gst_vig_keeper_get (&self->keeper);
+  if (loaded->number != self->in.model)
+    gst_vig_turns_end_results (&self->in.turns);
+  self->in.model = loaded->number;
+  GstVigFlight *flight = gst_vig_flight_new (buffer, loaded);
   prepare (self, flight);
   if (!self->in.have_info) {
     g_set_error (&flight->error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT,
@@ -275,6 +361,8 @@ take_off (GstVigClassify *self, GstBuffer *buffer)
   if (flight->due)
     gst_vig_flight_start (flight, &self->in.info, upright (self, &flight->settings),
         (const GstVideoRectangle *) (gpointer) parts->data, parts->len);
+  if (flight->due && !gst_vig_keeper_uses (&self->keeper, loaded))
+    vig_stream_hurry (loaded->stream); /* changed meanwhile: nothing follows this frame there */
   GST_OBJECT_LOCK (self);
   self->stats.gpu_copies += flight->across;
   GST_OBJECT_UNLOCK (self);
@@ -696,10 +784,8 @@ sink_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
 static gboolean
 takes_cuda (GstVigClassify *self)
 {
-  GST_OBJECT_LOCK (self);
-  gboolean cuda = self->loaded && self->loaded->cuda;
-  GST_OBJECT_UNLOCK (self);
-  return cuda;
+  g_autoptr (GstVigLoaded) loaded = gst_vig_keeper_get (&self->keeper);
+  return loaded && loaded->cuda;
 }
 
 /* Sees the caps before the pad itself refuses those outside of its template, with no word of why. */
@@ -723,8 +809,9 @@ static void
 drop_everything (GstVigClassify *self)
 {
   gst_vig_queue_set_flushing (&self->queue, TRUE);
-  if (self->loaded)
-    vig_stream_cancel (self->loaded->stream, NULL); /* the one that the task waits for */
+  g_autoptr (GstVigLoaded) loaded = gst_vig_keeper_get (&self->keeper);
+  if (loaded)
+    vig_stream_cancel (loaded->stream, NULL); /* the one that the task waits for */
 }
 
 static gboolean
@@ -761,8 +848,9 @@ flush_stop (GstVigClassify *self, GstEvent *event)
 static void
 hurry (GstVigClassify *self)
 {
-  if (self->loaded)
-    vig_stream_hurry (self->loaded->stream);
+  g_autoptr (GstVigLoaded) loaded = gst_vig_keeper_get (&self->keeper);
+  if (loaded)
+    vig_stream_hurry (loaded->stream);
 }
 
 /* Serialised events as they come in: what they say holds for the frames behind them. */
@@ -819,12 +907,8 @@ sink_event (GstPad *pad, GstObject *parent, GstEvent *event)
 static gboolean
 answer_context (GstVigClassify *self, GstQuery *query)
 {
-  GST_OBJECT_LOCK (self);
-  GstVigLoaded *loaded = self->loaded ? gst_vig_loaded_ref (self->loaded) : NULL;
-  GST_OBJECT_UNLOCK (self);
-  gboolean answered = loaded && gst_vig_cuda_answer (loaded->cuda, GST_ELEMENT (self), query);
-  g_clear_pointer (&loaded, gst_vig_loaded_unref);
-  return answered;
+  g_autoptr (GstVigLoaded) loaded = gst_vig_keeper_get (&self->keeper);
+  return loaded && gst_vig_cuda_answer (loaded->cuda, GST_ELEMENT (self), query);
 }
 
 /* What the default handler says, as far as frames can be where the caps say. */
@@ -834,10 +918,7 @@ answer_caps (GstVigClassify *self, GstPad *pad, GstQuery *query)
   GstCaps *caps;
   if (!gst_pad_query_default (pad, GST_OBJECT (self), query))
     return FALSE;
-  GST_OBJECT_LOCK (self);
-  gboolean known = self->loaded != NULL;
-  GST_OBJECT_UNLOCK (self);
-  if (!known)
+  if (gst_vig_keeper_uses (&self->keeper, NULL)) /* not known yet */
     return TRUE;
   gst_query_parse_caps_result (query, &caps);
   caps = gst_vig_caps_choose (gst_caps_ref (caps), takes_cuda (self));
@@ -950,16 +1031,18 @@ static gboolean
 start_stream (GstVigClassify *self)
 {
   GST_OBJECT_LOCK (self);
-  gboolean stale = self->stale || !self->loaded;
+  gboolean stale = self->stale || self->other_model || gst_vig_keeper_uses (&self->keeper, NULL);
   GST_OBJECT_UNLOCK (self);
-  if (stale && !open_engine (self))
+  if (stale && !open_model (self))
     return FALSE;
   reset_stream (self);
   GST_OBJECT_LOCK (self);
   self->stats = (GstVigStats) { 0 };
   self->in_flight = self->max_in_flight;
+  self->started = TRUE;
   GST_OBJECT_UNLOCK (self);
   gst_vig_queue_set_max_in_flight (&self->queue, self->in_flight);
+  change_model (self); /* if another has been set since it was loaded */
   return TRUE;
 }
 
@@ -967,15 +1050,17 @@ static GstStateChangeReturn
 change_state (GstElement *element, GstStateChange transition)
 {
   GstVigClassify *self = GST_VIG_CLASSIFY (element);
-  if (transition == GST_STATE_CHANGE_NULL_TO_READY && !open_engine (self))
+  if (transition == GST_STATE_CHANGE_NULL_TO_READY && !open_model (self))
     return GST_STATE_CHANGE_FAILURE;
   if (transition == GST_STATE_CHANGE_READY_TO_PAUSED && !start_stream (self))
     return GST_STATE_CHANGE_FAILURE;
+  if (transition == GST_STATE_CHANGE_PAUSED_TO_READY || transition == GST_STATE_CHANGE_READY_TO_NULL)
+    stop_changing_model (self);
   GstStateChangeReturn ret = GST_ELEMENT_CLASS (gst_vig_classify_parent_class)->change_state (element, transition);
   if (transition == GST_STATE_CHANGE_PLAYING_TO_PAUSED)
     hurry (self);
   if (transition == GST_STATE_CHANGE_READY_TO_NULL)
-    close_engine (self);
+    gst_vig_keeper_close (&self->keeper);
   return ret;
 }
 
@@ -983,21 +1068,23 @@ static GstStructure *
 get_stats (GstVigClassify *self)
 {
   GstStructure *stats = gst_structure_new_empty ("vig-stats");
+  g_autoptr (GstVigLoaded) loaded = gst_vig_keeper_get (&self->keeper);
   GST_OBJECT_LOCK (self);
   gst_vig_stats_to_structure (&self->stats, stats);
   gst_structure_set (stats, "latency", G_TYPE_UINT64, self->latency,
-      "sharers", G_TYPE_UINT64, (guint64) (self->loaded ? vig_shared_get_n_users (self->loaded->shared) : 0), NULL);
+      "sharers", G_TYPE_UINT64, (guint64) (loaded ? vig_shared_get_n_users (loaded->shared) : 0), NULL);
   GST_OBJECT_UNLOCK (self);
   return stats;
 }
 
-/* For the properties that make the engine. */
+/* What is loaded from; when that is, change_model() and start_stream() decide. */
 static void
-set_string (GstVigClassify *self, char **field, const GValue *value)
+set_file (GstVigClassify *self, char **field, const GValue *value)
 {
   g_free (*field);
   *field = g_value_dup_string (value);
-  self->stale = TRUE;
+  self->other_model = TRUE;
+  self->n_models++;
 }
 
 static void
@@ -1017,13 +1104,15 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
   GST_OBJECT_LOCK (self);
   switch (id) {
     case PROP_MODEL_FILE:
-      set_string (self, &self->load.model_file, value);
+      set_file (self, &self->load.model_file, value);
       break;
     case PROP_LABELS_FILE:
-      set_string (self, &self->load.labels_file, value);
+      set_file (self, &self->load.labels_file, value);
       break;
     case PROP_DEVICE:
-      set_string (self, &self->load.device, value);
+      g_free (self->load.device);
+      self->load.device = g_value_dup_string (value);
+      self->stale = TRUE;
       break;
     case PROP_PRECISION:
       self->load.precision = g_value_get_enum (value);
@@ -1091,6 +1180,14 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
   }
   GST_OBJECT_UNLOCK (self);
+}
+
+/* Files that one g_object_set() names are one change of the model. */
+static void
+dispatch_properties_changed (GObject *object, guint n, GParamSpec **specs)
+{
+  change_model (GST_VIG_CLASSIFY (object));
+  G_OBJECT_CLASS (gst_vig_classify_parent_class)->dispatch_properties_changed (object, n, specs);
 }
 
 static void
@@ -1181,7 +1278,8 @@ finalize (GObject *object)
 {
   GstVigClassify *self = GST_VIG_CLASSIFY (object);
   gst_vig_queue_clear (&self->queue);
-  close_engine (self);
+  gst_vig_keeper_close (&self->keeper);
+  gst_vig_keeper_clear (&self->keeper);
   gst_vig_load_options_clear (&self->load);
   gst_vig_turns_clear (&self->in.turns);
   g_free (self->object_classes);
@@ -1197,9 +1295,10 @@ install_properties (GObjectClass *class)
   const GParamFlags controllable = playing | GST_PARAM_CONTROLLABLE;
 
   g_object_class_install_property (class, PROP_MODEL_FILE, g_param_spec_string ("model-file", "Model file",
-          "Path of the ViG model (.safetensors with architecture, preprocessing and labels); required", NULL, ready));
+          "Path of the ViG model (.safetensors with architecture, preprocessing and labels); required. Set while frames "
+          "come it is loaded in the background", NULL, playing));
   g_object_class_install_property (class, PROP_LABELS_FILE, g_param_spec_string ("labels-file", "Labels file",
-          "Path of a text file with one label a line, in place of the labels in the model file", NULL, ready));
+          "Path of a text file with one label a line, in place of the labels in the model file", NULL, playing));
   g_object_class_install_property (class, PROP_DEVICE, g_param_spec_string ("device", "Device",
           "Where the model runs: auto, cpu, cuda or cuda:N", DEFAULT_DEVICE, ready));
   g_object_class_install_property (class, PROP_PRECISION, g_param_spec_enum ("precision", "Precision",
@@ -1269,6 +1368,7 @@ gst_vig_classify_class_init (GstVigClassifyClass *class)
   GstElementClass *element_class = GST_ELEMENT_CLASS (class);
   object_class->set_property = set_property;
   object_class->get_property = get_property;
+  object_class->dispatch_properties_changed = dispatch_properties_changed;
   object_class->finalize = finalize;
   element_class->change_state = change_state;
   install_properties (object_class);
@@ -1298,6 +1398,7 @@ gst_vig_classify_init (GstVigClassify *self)
   };
   gst_vig_queue_init (&self->queue, DEFAULT_MAX_IN_FLIGHT);
   gst_vig_turns_init (&self->in.turns);
+  gst_vig_keeper_init (&self->keeper, model_changed, self);
 
   self->sinkpad = gst_pad_new_from_static_template (&sink_template, "sink");
   gst_pad_set_chain_function (self->sinkpad, sink_chain);

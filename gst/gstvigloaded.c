@@ -75,8 +75,11 @@ warm_up (GstVigLoaded *loaded, guint size, GError **error)
 GstVigLoaded *
 gst_vig_loaded_new (const GstVigLoadOptions *options, const char *user, guint size, GError **error)
 {
+  static guint number;
   GstVigLoaded *loaded = g_new0 (GstVigLoaded, 1);
   g_atomic_ref_count_init (&loaded->refs);
+  loaded->number = g_atomic_int_add (&number, 1) + 1;
+  gst_vig_load_options_copy (&loaded->options, options);
   if (!acquire_engine (loaded, options, user, error) || !load_labels (loaded, options->labels_file, error)
       || !warm_up (loaded, size, error))
     g_clear_pointer (&loaded, gst_vig_loaded_unref);
@@ -95,6 +98,22 @@ gst_vig_loaded_unref (GstVigLoaded *loaded)
 {
   if (!g_atomic_ref_count_dec (&loaded->refs))
     return;
+  if (loaded->last_unref)
+    loaded->last_unref (loaded, loaded->data);
+  else
+    gst_vig_loaded_free (loaded);
+}
+
+void
+gst_vig_loaded_set_last_unref (GstVigLoaded *loaded, void (*last_unref) (GstVigLoaded *, gpointer), gpointer data)
+{
+  loaded->last_unref = last_unref;
+  loaded->data = data;
+}
+
+void
+gst_vig_loaded_free (GstVigLoaded *loaded)
+{
   vig_stream_free (loaded->stream);
   gst_vig_cuda_free (loaded->cuda);
   vig_shared_release (loaded->shared);
@@ -102,5 +121,6 @@ gst_vig_loaded_unref (GstVigLoaded *loaded)
   g_free (loaded->quarks);
   gst_vig_held_clear (&loaded->held);
   g_free (loaded->ranks);
+  gst_vig_load_options_clear (&loaded->options);
   g_free (loaded);
 }

@@ -26,6 +26,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (GstVigLoadOptions, gst_vig_load_options_clear)
 
 /**
  * GstVigLoaded:
+ * @number: no other of this process has or had it
+ * @options: how it was loaded
  * @stream: one element's, through which its frames reach the engine
  * @model: @shared's
  * @cuda: frames may be in its memory; NULL: in the host's alone
@@ -37,7 +39,10 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (GstVigLoadOptions, gst_vig_load_options_clear)
  * holds it, so that its result is that of the model which it was submitted to, and is described by that model's labels.
  * @held and @ranks are of the thread that takes results; all else is immutable.
  */
-typedef struct {
+typedef struct GstVigLoaded GstVigLoaded;
+struct GstVigLoaded {
+  guint number;
+  GstVigLoadOptions options;
   VigShared *shared;
   VigStream *stream;
   VigModel *model;
@@ -51,7 +56,9 @@ typedef struct {
 
   /*< private >*/
   gatomicrefcount refs;
-} GstVigLoaded;
+  void (*last_unref) (GstVigLoaded *loaded, gpointer data);
+  gpointer data;
+};
 
 /**
  * gst_vig_loaded_new:
@@ -65,6 +72,12 @@ GstVigLoaded *gst_vig_loaded_new (const GstVigLoadOptions *options, const char *
 
 GstVigLoaded *gst_vig_loaded_ref (GstVigLoaded *loaded);
 void gst_vig_loaded_unref (GstVigLoaded *loaded);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (GstVigLoaded, gst_vig_loaded_unref)
+
+/* @last_unref is called by who drops the last reference, and is to have gst_vig_loaded_free() called: from a thread that
+ * may wait, and that is not the engine's. Without one the last reference frees. */
+void gst_vig_loaded_set_last_unref (GstVigLoaded *loaded, void (*last_unref) (GstVigLoaded *, gpointer), gpointer data);
+void gst_vig_loaded_free (GstVigLoaded *loaded);
 
 G_END_DECLS
 #endif

@@ -23,7 +23,7 @@ static void
 test_properties (void)
 {
   const struct { const char *name; GParamFlags change; } properties[] = {
-    { "model-file", GST_PARAM_MUTABLE_READY }, { "labels-file", GST_PARAM_MUTABLE_READY },
+    { "model-file", GST_PARAM_MUTABLE_PLAYING }, { "labels-file", GST_PARAM_MUTABLE_PLAYING },
     { "device", GST_PARAM_MUTABLE_READY }, { "precision", GST_PARAM_MUTABLE_READY },
     { "threads", GST_PARAM_MUTABLE_READY }, { "top-k", GST_PARAM_MUTABLE_PLAYING },
     { "threshold", GST_PARAM_MUTABLE_PLAYING }, { "interval", GST_PARAM_MUTABLE_PLAYING },

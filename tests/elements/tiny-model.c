@@ -91,31 +91,36 @@ add_block (Writer *w, int i)
   }
 }
 
+/* [n_classes, 64] and [n_classes]; of the last convolution's channels the even ones are the measures. */
 static void
-add_head (Writer *w)
+add_head (Writer *w, int n_classes)
 {
-  float *t = add (w, "head.weight", "12,64", TINY_CLASSES * D);
+  g_autofree char *shape = g_strdup_printf ("%d,%d", n_classes, D), *bias_shape = g_strdup_printf ("%d", n_classes);
+  float t[TINY_CLASSES * D] = { 0 };
   for (int class = 0; class < 8; class++)
     for (int m = 0; m < 3; m++)
       t[class * D + 2 * m] = class >> (2 - m) & 1 ? 1 : -1;
   t[TINY_LEFT * D + 2 * 3] = t[TINY_TOP * D + 2 * 4] = -4;
   t[TINY_RIGHT * D + 2 * 3] = t[TINY_BOTTOM * D + 2 * 4] = 4;
-  add (w, "head.bias", "12", TINY_CLASSES);
+  memcpy (add (w, "head.weight", shape, (gsize) n_classes * D), t, (gsize) n_classes * D * sizeof (float));
+  add (w, "head.bias", bias_shape, n_classes);
 }
 
 static void
-add_metadata (GString *header)
+add_metadata (GString *header, const char *model_name, const char *const *label, int n_classes)
 {
   g_autoptr (GString) labels = g_string_new ("[");
-  for (int i = 0; i < TINY_CLASSES; i++)
-    g_string_append_printf (labels, "%s\"%s\"", i ? "," : "", tiny_labels[i]);
+  for (int i = 0; i < n_classes; i++)
+    g_string_append_printf (labels, "%s\"%s\"", i ? "," : "", label[i]);
   g_string_append_c (labels, ']');
+  g_autofree char *config = g_strdup_printf ("{\"family\":\"vig\",\"name\":\"tiny\",\"embed_dim\":64,\"depth\":2,"
+      "\"num_heads\":1,\"img_size\":32,\"patch_size\":16,\"in_chans\":3,\"num_classes\":%d,\"act_in_conv\":false,"
+      "\"out_act\":false}", n_classes);
   const char *values[][2] = {
-    { "vig_config", "{\"family\":\"vig\",\"name\":\"tiny\",\"embed_dim\":64,\"depth\":2,\"num_heads\":1,\"img_size\":32,"
-        "\"patch_size\":16,\"in_chans\":3,\"num_classes\":12,\"act_in_conv\":false,\"out_act\":false}" },
+    { "vig_config", config },
     { "vig_preprocess", "{\"size\":32,\"resize\":\"crop\",\"resize_ratio\":1.0}" },
     { "vig_labels", labels->str },
-    { "vig_name", "tiny-colours" },
+    { "vig_name", model_name },
   };
   for (guint i = 0; i < G_N_ELEMENTS (values); i++) {
     g_autofree char *escaped = g_strescape (values[i][1], NULL);
@@ -125,10 +130,11 @@ add_metadata (GString *header)
 }
 
 void
-tiny_model_write (const char *path)
+tiny_model_write_as (const char *path, const char *name, const char *const *labels)
 {
+  const int n_classes = (int) g_strv_length ((char **) labels);
   Writer w = { g_string_new (NULL), g_byte_array_new () };
-  add_metadata (w.header);
+  add_metadata (w.header, name, labels, n_classes);
   add (&w, "pos_embed", "1,4,64", 4 * D);
   add_first_convolution (&w);
   add (&w, "patch_embed.proj.0.bias", "32", D / 2);
@@ -138,7 +144,7 @@ tiny_model_write (const char *path)
   add (&w, "patch_embed.proj.3.bias", "64", D);
   add_filled (&w, "patch_embed.proj.4.weight", "64", D, 1);
   add (&w, "patch_embed.proj.4.bias", "64", D);
-  add_head (&w);
+  add_head (&w, n_classes);
   add_block (&w, 0);
   add_block (&w, 1);
   add_filled (&w, "norm.weight", "64", D, 1);
@@ -154,4 +160,10 @@ tiny_model_write (const char *path)
   g_assert_no_error (error);
   g_string_free (w.header, TRUE);
   g_byte_array_unref (w.data);
+}
+
+void
+tiny_model_write (const char *path)
+{
+  tiny_model_write_as (path, "tiny-colours", tiny_labels);
 }

@@ -17,4 +17,7 @@ extern const char *const tiny_labels[TINY_CLASSES + 1];
  */
 void tiny_model_write (const char *path);
 
+/* Another of as many classes as there are @labels: the first of those. */
+void tiny_model_write_as (const char *path, const char *name, const char *const *labels);
+
 #endif

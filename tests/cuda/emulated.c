@@ -34,13 +34,29 @@ find (void *module, const char *name, void *function)
   memcpy (function, &symbol, sizeof symbol);
 }
 
-void
-emulated_init (void)
+static void *
+open_module (void)
 {
   const char *path = g_getenv ("VIG_CUDA_MODULE");
   void *module = path ? dlopen (path, RTLD_NOW | RTLD_LOCAL) : NULL;
   if (!module)
     g_error ("VIG_CUDA_MODULE: %s", path ? dlerror () : "expected the emulated module, found nothing");
+  return module;
+}
+
+gboolean
+emulated_try (void)
+{
+  gboolean is_emulated = dlsym (open_module (), "vig_emu_reset") != NULL;
+  if (is_emulated)
+    emulated_init ();
+  return is_emulated;
+}
+
+void
+emulated_init (void)
+{
+  void *module = open_module ();
   find (module, "vig_emu_reset", &emu.reset);
   find (module, "vig_emu_live", &emu.live);
   find (module, "vig_emu_calls", &emu.calls);
@@ -62,6 +78,8 @@ emulated_machine (const char *settings)
 {
   g_auto (GStrv) environment = g_listenv (), pairs = g_strsplit (settings, " ", 0);
 
+  if (!emu.reset)
+    return;
   for (guint i = 0; environment[i]; i++)
     if (g_str_has_prefix (environment[i], "VIG_EMU_"))
       g_unsetenv (environment[i]);
@@ -78,7 +96,7 @@ emulated_machine (const char *settings)
 int
 emulated_live (void)
 {
-  return emu.live ();
+  return emu.live ? emu.live () : 0;
 }
 
 int
@@ -90,7 +108,7 @@ emulated_calls (const char *call)
 void
 emulated_order (const char *order)
 {
-  g_assert_true (emu.set_order (order));
+  g_assert_true (!emu.set_order || emu.set_order (order));
 }
 
 /* ---- who makes frames ---- */

@@ -9,6 +9,10 @@
  * comes before. Aborts if it is no emulated one. */
 void emulated_init (void);
 
+/* As emulated_init(), but FALSE where the module is that of a real GPU. Then emulated_machine() and emulated_order() do
+ * nothing, and nothing is live: tests that need no more than these run on it. */
+gboolean emulated_try (void);
+
 /* What the machine is like from now on: "VIG_EMU_NAME=VALUE VIG_EMU_NAME=VALUE" (vig-emu-runtime.h), the rest as usual;
  * calls are counted from here, and a lost device is whole again. Not while another thread computes. */
 void emulated_machine (const char *settings);

@@ -23,7 +23,8 @@ private_registry (void)
   g_setenv ("GST_REGISTRY_1_0", registry, TRUE);
   g_setenv ("GST_REGISTRY_FORK", "no", TRUE);
   g_setenv ("GST_PLUGIN_SYSTEM_PATH_1_0", dir, TRUE);
-  g_setenv ("GST_PLUGIN_PATH_1_0", VIG_PLUGIN_DIR, TRUE);
+  const char *packed = g_getenv ("VIG_PLUGIN_DIR"); /* tests/gpu/run's */
+  g_setenv ("GST_PLUGIN_PATH_1_0", packed ? packed : VIG_PLUGIN_DIR, TRUE);
 }
 
 static void

@@ -260,6 +260,64 @@ test_context (void)
   g_assert_cmpint (emulated_live (), ==, 0);
 }
 
+/* An element that makes frames in CUDA memory, as far as it looks for a context. */
+typedef struct {
+  GstElement parent;
+  GstCudaContext *context;
+} Maker;
+typedef GstElementClass MakerClass;
+GType maker_get_type (void);
+G_DEFINE_TYPE (Maker, maker, GST_TYPE_ELEMENT)
+
+static void
+maker_set_context (GstElement *element, GstContext *context)
+{
+  gst_cuda_handle_set_context (element, context, -1, &((Maker *) element)->context);
+  GST_ELEMENT_CLASS (maker_parent_class)->set_context (element, context);
+}
+
+static void
+maker_finalize (GObject *object)
+{
+  gst_clear_object (&((Maker *) object)->context);
+  G_OBJECT_CLASS (maker_parent_class)->finalize (object);
+}
+
+static void
+maker_class_init (MakerClass *class)
+{
+  class->set_context = maker_set_context;
+  G_OBJECT_CLASS (class)->finalize = maker_finalize;
+}
+
+static void
+maker_init (Maker *maker)
+{
+  gst_element_add_pad (GST_ELEMENT (maker), gst_pad_new ("src", GST_PAD_SRC));
+}
+
+/* Makers find the engine's context: one in front of the element, and one that is linked to nothing, by way of the bin. */
+static void
+test_makers (void)
+{
+  emulated_machine ("");
+  GstElement *bin = gst_object_ref_sink (gst_pipeline_new (NULL)), *v = test_element ("device", "cuda", NULL);
+  GstElement *queue = gst_element_factory_make ("queue", NULL);
+  Maker *in_front = g_object_new (maker_get_type (), NULL), *apart = g_object_new (maker_get_type (), NULL);
+  gst_bin_add_many (GST_BIN (bin), GST_ELEMENT (in_front), queue, v, GST_ELEMENT (apart), NULL);
+  g_assert_true (gst_element_link_many (GST_ELEMENT (in_front), queue, v, NULL));
+  gst_element_set_state (v, GST_STATE_READY);
+  GstCudaContext *context = ask_context (v, "sink");
+  for (Maker *maker = in_front; maker; maker = maker == in_front ? apart : NULL) {
+    g_assert_true (gst_cuda_ensure_element_context (GST_ELEMENT (maker), -1, &maker->context));
+    g_assert_true (maker->context == context);
+  }
+  gst_element_set_state (v, GST_STATE_NULL);
+  gst_object_unref (bin);
+  gst_object_unref (context);
+  g_assert_cmpint (emulated_live (), ==, 0);
+}
+
 /* One behind the other, in a bin that has heard of the context, so that who needs one in it is given that. */
 static void
 test_series (void)
@@ -433,6 +491,7 @@ main (int argc, char **argv)
   g_test_add_func ("/cuda-frames/across", test_across);
   g_test_add_func ("/cuda-frames/rate", test_rate);
   g_test_add_func ("/cuda-frames/context", test_context);
+  g_test_add_func ("/cuda-frames/makers", test_makers);
   g_test_add_func ("/cuda-frames/series", test_series);
   g_test_add_func ("/cuda-frames/caps", test_caps);
   g_test_add_func ("/cuda-frames/caps-refused", test_caps_refused);

@@ -892,6 +892,26 @@ test_hold_ends (void)
   test_harness_free (h);
 }
 
+/* What another model has said is no result of this one's. */
+static void
+test_other_model (void)
+{
+  g_autofree char *other = g_build_filename (test_dir (), "other.safetensors", NULL);
+  tiny_model_write_as (other, "other", tiny_labels);
+  GstHarness *h = test_harness (CAPS, "regions", 1, "reclassify-interval", 100, "hold-max", G_MAXINT64, NULL);
+  expect_tracked (h, 0, "1", "0");
+  expect_tracked (h, 1, "1", "0");
+  g_object_set (h->element, "model-file", other, NULL);
+  g_autoptr (GstMessage) message = gst_bus_timed_pop_filtered (test_bus (h), 30 * GST_SECOND, GST_MESSAGE_ELEMENT);
+  gboolean success;
+  g_assert_true (gst_structure_get_boolean (gst_message_get_structure (message), "success", &success));
+  g_assert_true (success);
+  expect_gap (h, 2, "1");
+  expect_tracked (h, 3, "1", "3");
+  expect_tracked (h, 4, "1", "3");
+  test_harness_free (h);
+}
+
 /* Nobody can say which one it was. */
 static void
 test_untracked (void)
@@ -1192,6 +1212,7 @@ main (int argc, char **argv)
   g_test_add_func ("/regions/come-back", test_come_back);
   g_test_add_func ("/regions/no-hold", test_no_hold);
   g_test_add_func ("/regions/hold-ends", test_hold_ends);
+  g_test_add_func ("/regions/other-model", test_other_model);
   g_test_add_func ("/regions/untracked", test_untracked);
   g_test_add_func ("/regions/tracking-relations", test_tracking_relations);
   g_test_add_func ("/regions/same-id", test_same_id);

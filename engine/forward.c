@@ -222,7 +222,7 @@ memory (Forward *f, guint i)
   VigKernels *k = f->k;
   VigGrid grid = f->p->grids[0];
   float *x = f->p->x, *normed = f->p->normed;
-  int d = (int) f->c->dims[0], w = (int) t->width, g = (int) t->grid, dv = (int) (t->width / t->heads);
+  int d = (int) f->c->dims[0], w = (int) t->width, g = (int) t->grid;
   const float *joint = m->joint; /* [B, CELLS, q | k | v | gate | low] */
   guint nth = 0;
 
@@ -231,6 +231,7 @@ memory (Forward *f, guint i)
   if (nth == t->n_after)
     return;
   const VigMemoryWeights *weights = &f->w->memories[nth];
+  int dv = (int) (t->width / t->heads); /* a model without has none */
   norm (f, &weights->norm, x, f->n * (int) (grid.h * grid.w), d, VIG_ACT_NONE, normed, VIG_TYPE_F32);
   k->cell_mean (k->ctx, &(VigCellMean) { .batch = f->n, .h = (int) grid.h, .w = (int) grid.w, .c = d, .grid = g,
       .x = normed, .y = m->cells, .type = f->w->type });

@@ -58,6 +58,8 @@ OPERATOR (log_decay, VigLogDecay)
 OPERATOR (gla_bidir, VigGlaBidir)
 OPERATOR (gate_mix, VigGateMix)
 OPERATOR (swiglu, VigSwiglu)
+OPERATOR (dwconv3x3x3, VigDwconvTime)
+OPERATOR (add_boundary, VigAddBoundary)
 OPERATOR (cell_mean, VigCellMean)
 OPERATOR (cell_add, VigCellAdd)
 OPERATOR (memory_step, VigMemoryStep)
@@ -215,7 +217,7 @@ vig_profile_open (VigKernels *inner)
     .layernorm = layernorm, .add_pos = add_pos, .dwconv3x3 = dwconv3x3, .log_decay = log_decay,
     .gla_bidir = gla_bidir, .gate_mix = gate_mix, .swiglu = swiglu, .pool_mean = pool_mean, .softmax = softmax,
     .norm_dwconv = norm_dwconv, .gla_mix = gla_mix, .mlp = inner->mlp ? mlp : NULL,
-    .cell_mean = cell_mean, .cell_add = cell_add, .memory_step = memory_step, .difference = difference,
+    .dwconv3x3x3 = dwconv3x3x3, .add_boundary = add_boundary, .cell_mean = cell_mean, .cell_add = cell_add, .memory_step = memory_step, .difference = difference,
   };
   return &p->table;
 }

@@ -237,6 +237,26 @@ typedef struct {
   float *y;
 } VigSoftmax;
 
+/* ---- windows of frames (docs/temporal.md) ----------------------------------------------------------------------- */
+
+/* 3x3x3 depthwise convolution over time, rows and columns, stride 1, zero padding 1, no bias; then act. */
+typedef struct {
+  int batch, frames, h, w, c;
+  const float *x;      /* [B, frames, h, w, C] */
+  const float *weight; /* [3 * 3 * 3, C]: tap by tap, (kt, ky, kx) */
+  VigAct act;          /* NONE or SILU */
+  void *y;             /* [B, frames, h, w, C] of type */
+  VigType type;
+} VigDwconvTime;
+
+/* What a scan multiplies its state by where it enters another frame: gk_fw += boundary at the first token of each frame,
+ * gk_bw += boundary at the last. */
+typedef struct {
+  int frames, tokens, c;  /* of all items; of a frame; key channels of a direction */
+  float *gk;              /* [frames, tokens, 2 * c]: forward, backward */
+  const float *boundary;  /* [c], <= 0 */
+} VigAddBoundary;
+
 /* ---- models with a memory (docs/temporal.md) ------------------------------------------------------------------- */
 
 /*
@@ -360,6 +380,8 @@ struct VigKernels {
   void (*gla_mix)(void *ctx, const VigGlaMix *a);
   void (*mlp)(void *ctx, const VigMlp *a);
 
+  void (*dwconv3x3x3)(void *ctx, const VigDwconvTime *a);
+  void (*add_boundary)(void *ctx, const VigAddBoundary *a);
   void (*cell_mean)(void *ctx, const VigCellMean *a);
   void (*cell_add)(void *ctx, const VigCellAdd *a);
   void (*memory_step)(void *ctx, const VigMemoryStep *a);

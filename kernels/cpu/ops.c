@@ -25,7 +25,7 @@
 void VARIANT (vig_gla_bidir) (void *ctx, const VigGlaBidir *a);
 void VARIANT (vig_gla_mix) (void *ctx, const VigGlaMix *a);
 
-void VARIANT (vig_cpu_use_memory) (VigKernels *k); /* memory.c */
+void VARIANT (vig_cpu_use_time) (VigKernels *k); /* time.c */
 
 /* A job: the operator's arguments, and how its rows are cut. */
 typedef struct {
@@ -646,5 +646,5 @@ VARIANT (vig_cpu_use) (VigKernels *k)
   k->softmax = softmax;
   k->norm_dwconv = norm_dwconv;
   k->gla_mix = VARIANT (vig_gla_mix);
-  VARIANT (vig_cpu_use_memory) (k);
+  VARIANT (vig_cpu_use_time) (k);
 }

@@ -336,7 +336,7 @@ vig_kernels_cuda_open (int device, const char **why)
   vig_cuda_use_ops (self);
   vig_cuda_use_gla (self);
   vig_cuda_use_gla_mix (self);
-  vig_cuda_use_memory (self);
+  vig_cuda_use_time (self);
   vig_cuda_use_preprocess (self);
   vig_cuda_use_pipe (self);
   cuda->device = device;

@@ -97,7 +97,7 @@ void vig_cuda_swiglu (VigCuda *cuda, const void *u, VigType u_type, int rows, in
 void vig_cuda_use_ops (VigKernels *k);
 void vig_cuda_use_gla (VigKernels *k);
 void vig_cuda_use_gla_mix (VigKernels *k);
-void vig_cuda_use_memory (VigKernels *k);
+void vig_cuda_use_time (VigKernels *k);
 void vig_cuda_use_preprocess (VigKernels *k);
 void vig_cuda_use_pipe (VigKernels *k);
 bool vig_cuda_use_matmul (VigKernels *k); /* false: the error is noted */

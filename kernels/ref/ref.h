@@ -45,6 +45,8 @@ void vig_softmax_c (void *ctx, const VigSoftmax *a);
 void vig_norm_dwconv_c (void *ctx, const VigNormDwconv *a);
 void vig_gla_mix_c (void *ctx, const VigGlaMix *a);
 void vig_mlp_c (void *ctx, const VigMlp *a);
+void vig_dwconv3x3x3_c (void *ctx, const VigDwconvTime *a);
+void vig_add_boundary_c (void *ctx, const VigAddBoundary *a);
 void vig_cell_mean_c (void *ctx, const VigCellMean *a);
 void vig_cell_add_c (void *ctx, const VigCellAdd *a);
 void vig_memory_step_c (void *ctx, const VigMemoryStep *a);

@@ -749,6 +749,72 @@ softmax_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], i
 
 static const int softmax_shapes[][CHECK_DIMS] = { { 1000 }, { 1 }, { 10 }, { 17 } };
 
+/* ---- dwconv3x3x3: 27 products ---- */
+
+enum { DWT_FRAMES, DWT_H, DWT_W, DWT_C, DWT_ACT, DWT_TYPE };
+
+static void
+dwt_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  size_t n = (size_t) d[DWT_FRAMES] * d[DWT_H] * d[DWT_W] * d[DWT_C];
+  add (c, (CheckTensor) { .name = "x", .size = n, .range = 2 });
+  add (c, (CheckTensor) { .name = "weight", .size = 27 * (size_t) d[DWT_C], .range = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "y", .use = CHECK_OUT, .type = d[DWT_TYPE], .size = n });
+}
+
+static void
+dwt_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  k->dwconv3x3x3 (k->ctx, &(VigDwconvTime) { .batch = batch, .frames = d[DWT_FRAMES], .h = d[DWT_H], .w = d[DWT_W],
+      .c = d[DWT_C], .x = p[0], .weight = p[1], .act = d[DWT_ACT], .y = p[2], .type = d[DWT_TYPE] });
+}
+
+static void
+dwt_draw (int *d, GRand *random)
+{
+  d[DWT_FRAMES] = any (random, 1, 6);
+  d[DWT_H] = any (random, 1, 9);
+  d[DWT_W] = any (random, 1, 9);
+  d[DWT_C] = any (random, 1, 70);
+  d[DWT_ACT] = any (random, VIG_ACT_NONE, VIG_ACT_SILU);
+  d[DWT_TYPE] = any_type (random);
+}
+
+static const int dwt_shapes[][CHECK_DIMS] = { { 8, 10, 10, 96, VIG_ACT_SILU }, { 8, 10, 10, 96, VIG_ACT_SILU, VIG_TYPE_BF16 },
+  { 1, 1, 1, 1 }, { 3, 2, 2, 36, VIG_ACT_NONE, VIG_TYPE_F16 } };
+
+/* ---- add_boundary: one exact addition ---- */
+
+enum { BND_FRAMES, BND_TOKENS, BND_C };
+
+static void
+bnd_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  add (c, (CheckTensor) { .name = "gk", .use = CHECK_INOUT, .range = 1, .offset = -1,
+      .size = (size_t) d[BND_FRAMES] * d[BND_TOKENS] * 2 * d[BND_C] });
+  add (c, (CheckTensor) { .name = "boundary", .size = d[BND_C], .range = 100, .offset = -100, .shared = true });
+}
+
+static void
+bnd_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  k->add_boundary (k->ctx, &(VigAddBoundary) { .frames = batch * c->d[BND_FRAMES], .tokens = c->d[BND_TOKENS],
+      .c = c->d[BND_C], .gk = p[0], .boundary = p[1] });
+}
+
+static void
+bnd_draw (int *d, GRand *random)
+{
+  d[BND_FRAMES] = any (random, 1, 6);
+  d[BND_TOKENS] = any (random, 1, 30);
+  d[BND_C] = any (random, 1, 100);
+}
+
+static const int bnd_shapes[][CHECK_DIMS] = { { 8, 100, 48 }, { 1, 1, 1 }, { 3, 1, 7 } };
+
 /* ---- cell_mean: a sum of a cell's tokens; cell_add: one exact addition ---- */
 
 enum { CELL_H, CELL_W, CELL_C, CELL_GRID, CELL_TYPE };
@@ -963,6 +1029,9 @@ const CheckOp check_ops[] = {
     .rms_tolerance = 2e-2, .tolerance = 1e-3 }, /* u may be rounded: 2^-9 of each, and of what follows from it */
   { ROW (pool_mean, pool, "tokens c"), .draw = rows_draw, SHAPES (pool_shapes, 1),
     .rms_tolerance = 2e-6, .tolerance = 0 },
+  { ROW (dwconv3x3x3, dwt, "frames h w c act type"), .draw = dwt_draw, SHAPES (dwt_shapes, 2),
+    .rms_tolerance = 2e-6, .tolerance = 2e-6 },
+  { ROW (add_boundary, bnd, "frames tokens c"), .draw = bnd_draw, SHAPES (bnd_shapes, 1), .tolerance = 0 },
   { ROW (cell_mean, cell_mean, "h w c grid type"), .draw = cell_draw, SHAPES (cell_shapes, 2),
     .rms_tolerance = 1e-6, .tolerance = 2e-7 },
   { ROW (cell_add, cell_add, "h w c grid type"), .draw = cell_draw, SHAPES (cell_shapes, 1), .tolerance = 0 },

@@ -1,15 +1,60 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a model with a memory does from frame to frame, on vectors along the channels; compiled once for each instruction
- * set. Little beside the blocks: what is threaded is what does not depend on the frame before (cells and heads, numbers of
- * a picture), so that the frames of one stream go through in order whatever the batch.
+ * What models over time do, on vectors along the channels; compiled once for each instruction set. Little beside the
+ * blocks. From frame to frame what is threaded is what does not depend on the frame before (cells and heads, numbers of a picture), so that
+ * the frames of one stream go through in order whatever the batch.
  */
 #include <math.h>
 
 #include "cpu/cpu.h"
 #include "cpu/vec.h"
 
-void VARIANT (vig_cpu_use_memory) (VigKernels *k);
+void VARIANT (vig_cpu_use_time) (VigKernels *k);
+
+/* ---- dwconv3x3x3 ---- */
+
+/* One row of tokens. */
+TEMPLATE
+dwconv_time_row (const VigDwconvTime *a, int item, VigAct act, VigType type)
+{
+  int y = item % a->h, t = item / a->h % a->frames;
+  const float *row = a->x + (size_t) item * a->w * a->c;
+  ptrdiff_t line = (ptrdiff_t) a->w * a->c, frame = line * a->h;
+  for (int x = 0; x < a->w; x++)
+    for (int c = 0; c < a->c; c += VW) {
+      int n = a->c - c;
+      Vec sum = v_set (0);
+      for (int tap = 0; tap < 27; tap++) {
+        int dt = tap / 9 - 1, dy = tap / 3 % 3 - 1, dx = tap % 3 - 1;
+        if (t + dt >= 0 && t + dt < a->frames && y + dy >= 0 && y + dy < a->h && x + dx >= 0 && x + dx < a->w)
+          sum = v_fma (v_get_f (a->weight + (size_t) tap * a->c + c, n),
+              v_get_f (row + dt * frame + dy * line + (ptrdiff_t) (x + dx) * a->c + c, n), sum);
+      }
+      v_put (a->y, ((size_t) item * a->w + x) * a->c + c, type, n, v_act (sum, act));
+    }
+}
+
+TEMPLATE
+dwconv_time_acts (const VigDwconvTime *a, int item, VigType type)
+{
+  if (a->act == VIG_ACT_SILU)
+    dwconv_time_row (a, item, VIG_ACT_SILU, type);
+  else
+    dwconv_time_row (a, item, VIG_ACT_NONE, type);
+}
+
+static void
+dwconv_time_work (const void *data, int item, int thread)
+{
+  const VigDwconvTime *a = data;
+  FOR_TYPE (a->type, dwconv_time_acts, a, item);
+}
+
+static void
+dwconv3x3x3 (void *ctx, const VigDwconvTime *a)
+{
+  vig_pool_run (((VigCpu *) ctx)->pool, a->batch * a->frames * a->h, dwconv_time_work, a);
+}
 
 /* ---- cell_mean, cell_add ---- */
 
@@ -198,8 +243,9 @@ difference (void *ctx, const VigDifference *a)
 }
 
 void
-VARIANT (vig_cpu_use_memory) (VigKernels *k)
+VARIANT (vig_cpu_use_time) (VigKernels *k)
 {
+  k->dwconv3x3x3 = dwconv3x3x3;
   k->cell_mean = cell_mean;
   k->cell_add = cell_add;
   k->memory_step = memory_step;

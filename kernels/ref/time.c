@@ -1,9 +1,39 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a model with a memory does from frame to frame (docs/temporal.md). Contracts and terms: kernels.h. */
+/* What models over time do (docs/temporal.md): within a window of frames, or from frame to frame. Contracts: kernels.h. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "ref/ref.h"
+
+void
+vig_dwconv3x3x3_c (void *ctx, const VigDwconvTime *a)
+{
+  int token = 0;
+  for (int b = 0; b < a->batch; b++)
+    for (int t = 0; t < a->frames; t++)
+      for (int y = 0; y < a->h; y++)
+        for (int x = 0; x < a->w; x++, token++)
+          for (int c = 0; c < a->c; c++) {
+            double sum = 0;
+            for (int tap = 0; tap < 27; tap++) {
+              int st = t + tap / 9 - 1, sy = y + tap / 3 % 3 - 1, sx = x + tap % 3 - 1;
+              if (st >= 0 && st < a->frames && sy >= 0 && sy < a->h && sx >= 0 && sx < a->w)
+                sum += (double) a->weight[(size_t) tap * a->c + c]
+                    * a->x[((((size_t) b * a->frames + st) * a->h + sy) * a->w + sx) * a->c + c];
+            }
+            vig_set (a->y, (size_t) token * a->c + c, a->type, a->act == VIG_ACT_SILU ? sum / (1 + exp (-sum)) : sum);
+          }
+}
+
+void
+vig_add_boundary_c (void *ctx, const VigAddBoundary *a)
+{
+  for (int f = 0; f < a->frames; f++)
+    for (int c = 0; c < a->c; c++) {
+      a->gk[(size_t) f * a->tokens * 2 * a->c + c] += a->boundary[c];
+      a->gk[((size_t) (f + 1) * a->tokens - 1) * 2 * a->c + a->c + c] += a->boundary[c];
+    }
+}
 
 static int
 cell_of (int row, int column, int h, int w, int grid)

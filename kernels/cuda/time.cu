@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a model with a memory does from frame to frame. Contracts: kernels.h. Never run on a GPU.
+ * What models over time do. Contracts: kernels.h. Never run on a GPU.
  *
  *   operator     one thread                                      block              grid
+ *   dwconv3x3x3  4 channels of a token: 27 of x, 27 weights      256                (item / 1024, batch)
+ *   add_boundary one key channel of a frame, both ends of it     256                (frames * channels / 256)
  *   cell_mean    one channel of a cell, tokens in order          up to 256          (channels / 256, cells, batch)
  *   cell_add     4 channels of a token                           256                (item / 1024, batch)
  *   memory_step  one value channel of a head: a column of S      dv, whole warps    (cells * heads, batch)
@@ -29,6 +31,73 @@ static unsigned
 at_most_grid (int n)
 {
   return n < 65535 ? (unsigned) n : 65535u;
+}
+
+/* ---- dwconv3x3x3, add_boundary ------------------------------------------------------------------------------------- */
+
+template <typename T, bool wide>
+static __global__ void
+__launch_bounds__ (THREADS) dwconv_time (VigDwconvTime a)
+{
+  int groups = (a.c + 3) / 4, i = (int) (blockIdx.x * THREADS + threadIdx.x);
+  if (i >= a.frames * a.h * a.w * groups)
+    return;
+  int token = i / groups, c = i % groups * 4, left = a.c - c;
+  int x = token % a.w, y = token / a.w % a.h, t = token / a.w / a.h;
+  for (int b = (int) blockIdx.y; b < a.batch; b += (int) gridDim.y) {
+    size_t at = ((size_t) b * a.frames * a.h * a.w + token) * a.c + c;
+    float4 sum = make_float4 (0, 0, 0, 0);
+    for (int tap = 0; tap < 27; tap++) {
+      int dt = tap / 9 - 1, dy = tap / 3 % 3 - 1, dx = tap % 3 - 1;
+      if (t + dt >= 0 && t + dt < a.frames && y + dy >= 0 && y + dy < a.h && x + dx >= 0 && x + dx < a.w)
+        sum = fma4 (load4<wide> (a.weight + (size_t) tap * a.c + c, left),
+            load4<wide> (a.x + at + ((ptrdiff_t) (dt * a.h + dy) * a.w + dx) * a.c, left), sum);
+    }
+    store4<wide> (static_cast<T *> (a.y) + at, left, map4 (sum, [=] (float f) { return act (a.act, f); }));
+  }
+}
+
+template <typename T>
+static void
+run_dwconv_time (VigCuda *cuda, const VigDwconvTime *a)
+{
+  bool wide = a->c % 4 == 0 && (uintptr_t) a->x % 16 == 0 && (uintptr_t) a->weight % 16 == 0
+      && (uintptr_t) a->y % (4 * sizeof (T)) == 0;
+  size_t work = (size_t) a->frames * a->h * a->w * ((a->c + 3) / 4);
+  auto kernel = wide ? dwconv_time<T, true> : dwconv_time<T, false>;
+  vig_cuda_ok (cuda, VIG_LAUNCH (kernel, dim3 (blocks (work, THREADS), at_most_grid (a->batch)), THREADS, 0, cuda->stream, *a),
+      "launching dwconv3x3x3");
+}
+
+static void
+vig_dwconv3x3x3_cuda (void *ctx, const VigDwconvTime *a)
+{
+  VigCuda *cuda = static_cast<VigCuda *> (ctx);
+  if (a->type == VIG_TYPE_BF16)
+    run_dwconv_time<vig_bf16> (cuda, a);
+  else if (a->type == VIG_TYPE_F16)
+    run_dwconv_time<vig_half> (cuda, a);
+  else
+    run_dwconv_time<float> (cuda, a);
+}
+
+static __global__ void
+__launch_bounds__ (THREADS) add_boundary (VigAddBoundary a)
+{
+  size_t i = (size_t) blockIdx.x * THREADS + threadIdx.x, frame = i / a.c, c = i % a.c;
+  if (frame >= (size_t) a.frames)
+    return;
+  float *first = a.gk + frame * a.tokens * 2 * a.c, *last = first + (size_t) (a.tokens - 1) * 2 * a.c;
+  first[c] += a.boundary[c];
+  last[a.c + c] += a.boundary[c];
+}
+
+static void
+vig_add_boundary_cuda (void *ctx, const VigAddBoundary *a)
+{
+  VigCuda *cuda = static_cast<VigCuda *> (ctx);
+  vig_cuda_ok (cuda, VIG_LAUNCH (add_boundary, blocks ((size_t) a->frames * a->c, THREADS), THREADS, 0, cuda->stream, *a),
+      "launching add_boundary");
 }
 
 /* ---- cell_mean, cell_add ------------------------------------------------------------------------------------------- */
@@ -237,8 +306,10 @@ vig_difference_cuda (void *ctx, const VigDifference *a)
 }
 
 void
-vig_cuda_use_memory (VigKernels *k)
+vig_cuda_use_time (VigKernels *k)
 {
+  k->dwconv3x3x3 = vig_dwconv3x3x3_cuda;
+  k->add_boundary = vig_add_boundary_cuda;
   k->cell_mean = vig_cell_mean_cuda;
   k->cell_add = vig_cell_add_cuda;
   k->memory_step = vig_memory_step_cuda;

@@ -129,27 +129,33 @@ read_after (VigConfig *c, const VigJson *json, const char *what, GError **error)
   return TRUE;
 }
 
+/* Kind "joint". */
 static gboolean
-read_temporal (VigConfig *c, const VigJson *json, const char *config, GError **error)
+read_windows (VigConfig *c, const VigJson *json, const char *what, GError **error)
+{
+  static const char *const known[] = { "kind", "frames", "conv", NULL };
+  const VigJson *conv;
+
+  if (!check_known (json, known, what, error)
+      || !get_uint (json, "frames", 1, 4096, &c->temporal.frames, what, error)
+      || !(conv = get (json, "conv", what, error)))
+    return FALSE;
+  c->temporal.over_time = g_strcmp0 (conv->string, "time") == 0;
+  if (c->temporal.over_time || g_strcmp0 (conv->string, "frame") == 0)
+    return TRUE;
+  g_autofree char *found = vig_json_describe (conv);
+  g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: conv: expected \"frame\" or \"time\", found %s", what, found);
+  return FALSE;
+}
+
+/* Kind "stream". */
+static gboolean
+read_memory (VigConfig *c, const VigJson *json, const char *what, GError **error)
 {
   static const char *const known[] = { "kind", "after", "grid", "width", "num_heads", "step", "max_elapsed", "difference",
     NULL };
-  g_autofree char *what = g_strconcat (config, ": temporal", NULL);
   VigTemporal *t = &c->temporal;
-  const VigJson *kind;
 
-  if (json->type != VIG_JSON_OBJECT) {
-    g_autofree char *found = vig_json_describe (json);
-    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected an object, found %s", what, found);
-    return FALSE;
-  }
-  if (!(kind = get (json, "kind", what, error)))
-    return FALSE;
-  if (g_strcmp0 (kind->string, "stream") != 0) {
-    g_autofree char *found = vig_json_describe (kind);
-    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: kind: expected \"stream\", found %s", what, found);
-    return FALSE;
-  }
   if (!check_known (json, known, what, error) || !read_after (c, json, what, error)
       || !get_uint (json, "grid", 1, 64, &t->grid, what, error)
       || !get_uint (json, "width", 2, MAX_DIM, &t->width, what, error)
@@ -169,6 +175,28 @@ read_temporal (VigConfig *c, const VigJson *json, const char *config, GError **e
     return FALSE;
   }
   return TRUE;
+}
+
+static gboolean
+read_temporal (VigConfig *c, const VigJson *json, const char *config, GError **error)
+{
+  g_autofree char *what = g_strconcat (config, ": temporal", NULL);
+  const VigJson *kind;
+
+  if (json->type != VIG_JSON_OBJECT) {
+    g_autofree char *found = vig_json_describe (json);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected an object, found %s", what, found);
+    return FALSE;
+  }
+  if (!(kind = get (json, "kind", what, error)))
+    return FALSE;
+  if (g_strcmp0 (kind->string, "stream") == 0)
+    return read_memory (c, json, what, error);
+  if (g_strcmp0 (kind->string, "joint") == 0)
+    return read_windows (c, json, what, error);
+  g_autofree char *found = vig_json_describe (kind);
+  g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: kind: expected \"joint\" or \"stream\", found %s", what, found);
+  return FALSE;
 }
 
 static gboolean
@@ -285,6 +313,12 @@ vig_config_in_chans (const VigConfig *config)
 }
 
 gboolean
+vig_config_has_windows (const VigConfig *config)
+{
+  return config->temporal.frames > 0;
+}
+
+gboolean
 vig_config_has_memory (const VigConfig *config)
 {
   return config->temporal.n_after > 0;
@@ -342,7 +376,7 @@ vig_config_macs (const VigConfig *config, guint h, guint w, gboolean products_on
   macs = (guint64) stem.h * stem.w * kernel * kernel * vig_config_in_chans (config) * last;
   for (guint s = 0; s < config->n_stages; s++) {
     guint64 d = config->dims[s], dv = d / config->heads[s], r = VIG_GATE_RANK;
-    guint64 mixer = 2 * d * d + d * d + 2 * r * d + d * d, others = 9 * d + 2 * d * dv;
+    guint64 mixer = 2 * d * d + d * d + 2 * r * d + d * d, others = (config->temporal.over_time ? 27 : 9) * d + 2 * d * dv;
     guint64 mlp = 3 * d * vig_config_mlp_width (config, s);
     macs += (guint64) stages[s].h * stages[s].w
         * (9 * last * d + config->depths[s] * (mixer + mlp + (products_only ? 0 : others)));
@@ -403,11 +437,23 @@ convolution (GArray *list, guint out, guint in, guint kernel, const char *format
   va_end (args);
 }
 
+static void G_GNUC_PRINTF (3, 4)
+convolution_over_time (GArray *list, guint d, const char *format, ...)
+{
+  va_list args;
+  va_start (args, format);
+  add (list, 5, (guint64[]) { d, 1, 3, 3, 3 }, format, args);
+  va_end (args);
+}
+
 /* The token mixer: key width D / 2, value width D. */
 static void
-mixer (GArray *list, guint d, guint heads, const char *p)
+mixer (GArray *list, guint d, guint heads, gboolean over_time, const char *p)
 {
-  convolution (list, d, 1, 3, "%sin_proj.0.weight", p);
+  if (over_time)
+    convolution_over_time (list, d, "%sin_proj.0.weight", p);
+  else
+    convolution (list, d, 1, 3, "%sin_proj.0.weight", p);
   matrix (list, 2 * d, d, "%sqkv_proj.weight", p);
   matrix (list, VIG_GATE_RANK, d, "%sgk_proj.0.weight", p);
   matrix (list, d, VIG_GATE_RANK, "%sgk_proj.1.weight", p);
@@ -447,6 +493,17 @@ module_over_time (GArray *list, const VigConfig *c, guint block)
 }
 
 static void
+list_windows (GArray *list, const VigConfig *c)
+{
+  VigTensorSpec pos = { .name = g_strdup ("temporal_pos_embed"), .rank = 3, .shape = { 1, c->temporal.frames, c->dims[0] },
+    .count = (gsize) c->temporal.frames * c->dims[0] };
+
+  g_array_append_val (list, pos);
+  for (guint i = 0; i < c->depths[0]; i++)
+    vector (list, c->dims[0] / 2, "blocks.%u.attn.boundary", i);
+}
+
+static void
 list_plain (GArray *list, const VigConfig *c)
 {
   guint d = c->dims[0], hidden = vig_config_mlp_width (c, 0), side = vig_config_native_side (c);
@@ -461,12 +518,14 @@ list_plain (GArray *list, const VigConfig *c)
   for (guint i = 0; i < c->depths[0]; i++) {
     g_autofree char *attn = g_strdup_printf ("blocks.%u.attn.", i);
     vector (list, d, "blocks.%u.attn_norm.weight", i);
-    mixer (list, d, c->heads[0], attn);
+    mixer (list, d, c->heads[0], c->temporal.over_time, attn);
     vector (list, d, "blocks.%u.mlp_norm.weight", i);
     matrix (list, 2 * hidden, d, "blocks.%u.mlp.gate_proj.weight", i);
     matrix (list, d, hidden, "blocks.%u.mlp.down_proj.weight", i);
   }
   vector (list, d, "norm.weight");
+  if (vig_config_has_windows (c))
+    list_windows (list, c);
   for (guint i = 0; i < c->temporal.n_after; i++)
     module_over_time (list, c, c->temporal.after[i]);
 }
@@ -482,7 +541,7 @@ list_hierarchical (GArray *list, const VigConfig *c)
       g_autofree char *p = g_strdup_printf ("layers.%u.blocks.%u.", s, j), *op = g_strconcat (p, "op.", NULL);
       vector (list, d, "%snorm.weight", p);
       vector (list, d, "%snorm.bias", p);
-      mixer (list, d, c->heads[s], op);
+      mixer (list, d, c->heads[s], FALSE, op);
       vector (list, d, "%snorm2.weight", p);
       vector (list, d, "%snorm2.bias", p);
       matrix (list, 2 * hidden, d, "%smlp.fc1.weight", p);

@@ -12,8 +12,12 @@
 #define VIG_GATE_RANK 16 /* of gk_proj, in every published model */
 #define VIG_MAX_MEMORIES 16 /* modules over time */
 
-/* A model with a memory: `temporal` of vig_config (docs/temporal.md, kind "stream"). All zero in a model without. */
+/* `temporal` of vig_config (docs/temporal.md). All zero in a model of images. */
 typedef struct {
+  /* kind "joint": windows of frames */
+  guint frames;                   /* of the temporal position embedding; 0: not this kind */
+  gboolean over_time;             /* the depthwise convolution is three frames deep */
+  /* kind "stream": a memory */
   guint n_after, after[VIG_MAX_MEMORIES]; /* blocks that a module over time follows, rising; none: no memory */
   guint grid;                     /* g: g x g cells */
   guint width, heads;             /* W; dk = W / (2 heads), dv = W / heads */
@@ -42,7 +46,7 @@ typedef struct {
 typedef struct {
   char *name;
   guint rank;
-  guint64 shape[4];
+  guint64 shape[5];
   gsize count;
 } VigTensorSpec;
 
@@ -56,6 +60,7 @@ guint vig_config_mlp_width (const VigConfig *config, guint stage);
 guint vig_config_native_side (const VigConfig *config); /* plain: side of the grid of pos_embed */
 guint vig_config_n_features (const VigConfig *config);
 guint vig_config_in_chans (const VigConfig *config);
+gboolean vig_config_has_windows (const VigConfig *config);
 gboolean vig_config_has_memory (const VigConfig *config);
 gsize vig_config_memory_size (const VigConfig *config); /* numbers of a stream's memory in one module */
 guint vig_config_min_size (const VigConfig *config);    /* of an input's height or width */

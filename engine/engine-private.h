@@ -4,6 +4,7 @@
 
 #include <kernels.h>
 #include <vig/state.h>
+#include <vig/window.h>
 
 #include "tap.h"
 
@@ -23,6 +24,10 @@ gboolean vig_engine_check_frame (VigEngine *engine, const VigFrame *frame, guint
 /* vig_engine_classify_stream() of tensors [n, 3, height, width], already normalised, host memory. */
 gboolean vig_engine_classify_stream_tensors (VigEngine *engine, const float *input, const VigMoment *moments, guint n,
     guint height, guint width, VigOutput *output, GError **error);
+
+/* vig_engine_classify_windows() of tensors [n * window, 3, height, width]. */
+gboolean vig_engine_classify_windows_tensors (VigEngine *engine, const float *input, guint n, guint window, guint height,
+    guint width, float *frame_logits, VigOutput *output, GError **error);
 
 /* From now on @func sees every intermediate tensor; NULL ends it. */
 void vig_engine_set_tap (VigEngine *engine, VigTapFunc func, gpointer user_data);

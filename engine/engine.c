@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <vig/engine.h>
+#include <vig/window.h>
 
+#include <math.h>
 #include <string.h>
 
 #include "backend.h"
@@ -12,6 +13,7 @@
 #define N_PLANS 4         /* input sizes kept ready */
 #define N_PREPROCESSES 16 /* kinds of frames kept ready */
 #define MAX_SIZE 8192     /* of an input: sizes of tensors stay well within 64 bits, numbers of rows within 31 */
+#define MAX_WINDOW 4096   /* frames: numbers of tokens stay well within 31 bits, as memory gives out long before */
 #define MAX_RUN 16        /* frames handed to one preprocess call */
 
 typedef struct {
@@ -30,6 +32,8 @@ struct VigEngine {
   Preprocess preprocesses[N_PREPROCESSES];
   guint64 clock; /* counts uses, for the two caches */
   VigTap tap;
+  float *frame_results; /* of windows */
+  gsize n_frame_results;
   GPtrArray *states;  /* of streams: VigState, each its owner's */
   guint64 batches;
   /* A GPU that auto took and that has not given out a result yet: the CPU may step in. */
@@ -156,6 +160,7 @@ vig_engine_free (VigEngine *e)
     return;
   drop_kernels (e);
   g_clear_pointer (&e->states, g_ptr_array_unref);
+  g_free (e->frame_results);
   vig_model_unref (e->model);
   g_free (e);
 }
@@ -223,16 +228,16 @@ vig_engine_get_workspace_bytes (const VigEngine *engine)
 
 /* ---- what is kept from frame to frame ---- */
 
-/* The plan of an input size, with room for at least @n items or for a full chunk. */
+/* The plan of an input size and window, with room for at least @n items or for a full chunk. */
 static VigPlan *
-get_plan (VigEngine *e, guint n, guint h, guint w, GError **error)
+get_plan (VigEngine *e, guint n, guint h, guint w, guint window, GError **error)
 {
-  guint batch = MIN (n, vig_plan_chunk (e->model, e->kernels, h, w));
+  guint batch = MIN (n, vig_plan_chunk (e->model, e->kernels, h, w, window));
   VigPlan **slot = &e->plans[0];
 
   for (guint i = 0; i < N_PLANS; i++) {
     VigPlan *p = e->plans[i];
-    if (p && p->h == h && p->w == w) {
+    if (p && p->h == h && p->w == w && p->window == window) {
       slot = &e->plans[i];
       if (p->batch >= batch)
         goto found;
@@ -242,8 +247,8 @@ get_plan (VigEngine *e, guint n, guint h, guint w, GError **error)
       slot = &e->plans[i];
   }
   g_clear_pointer (slot, vig_plan_free);
-  *slot = vig_plan_new (e->model, e->kernels, e->weights->type, batch, h, w, e->tap.func != NULL,
-      error);
+  *slot = vig_plan_new (e->model, e->kernels, e->weights->type, batch, h, w, window,
+      e->tap.func != NULL, error);
   if (!*slot)
     return NULL;
 found:
@@ -456,6 +461,7 @@ typedef struct {
   const float *tensors;
   const VigMoment *moments; /* NULL: no item follows another */
   guint n, h, w;
+  guint window;             /* items that are one sequence; 0: 1 */
 } Work;
 
 /* Items of it that are computed together, in an input of the plan. */
@@ -474,17 +480,16 @@ has_pipe (const VigEngine *e, const VigPlan *plan)
 static gboolean
 fill_states (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, GError **error)
 {
-  g_autofree float *elapsed = g_new (float, c->n);
-  g_autofree float **states = g_new (float *, c->n);
+  VigMemoryBuffers *b = &plan->memory;
 
-  for (guint i = 0; work->moments && i < c->n; i++) {
-    const VigMoment *m = &work->moments[c->first + i];
-    if (!vig_state_prepare (m->state, work->h, work->w, error))
+  for (guint i = 0; i < c->n; i++) {
+    const VigMoment *m = work->moments ? &work->moments[c->first + i] : NULL;
+    if (m && !vig_state_prepare (m->state, work->h, work->w, error))
       return FALSE;
-    elapsed[i] = vig_state_advance (m->state, m->time);
-    states[i] = m->state->memory;
+    b->host_elapsed[i] = m ? vig_state_advance (m->state, m->time) : -1;
+    b->host_states[i] = m ? m->state->memory : b->nobody;
   }
-  vig_plan_set_states (plan, c->slot, c->n, work->moments ? elapsed : NULL, work->moments ? states : NULL);
+  vig_plan_upload_states (plan, c->slot, c->n);
   return TRUE;
 }
 
@@ -590,7 +595,7 @@ collect (VigEngine *e, VigPlan *plan, const Chunk *c, VigOutput *output, GError 
 static gboolean
 classify_here (VigEngine *e, const Work *work, VigOutput *output, GError **error)
 {
-  VigPlan *plan = get_plan (e, work->n, work->h, work->w, error);
+  VigPlan *plan = get_plan (e, work->n, work->h, work->w, MAX (work->window, 1), error);
   const gint64 begin = g_get_monotonic_time ();
   guint started = 0, done = 0, slots;
   gboolean ok = TRUE;
@@ -668,6 +673,108 @@ vig_engine_classify_stream_tensors (VigEngine *e, const float *input, const VigM
   return check_given (input, "tensors", n, output, error) && check_given (moments, "moments", n, output, error)
       && check_size (e, height, width, error) && check_moments (e, moments, n, error)
       && classify (e, &(Work) { .tensors = input, .moments = moments, .n = n, .h = height, .w = width }, output, error);
+}
+
+/* ---- windows ---- */
+
+/* Rows of [n * window, columns] to their means [n, columns]. */
+static void
+mean_of_windows (const float *rows, guint n, guint window, gsize columns, float *means)
+{
+  for (guint i = 0; i < n; i++)
+    for (gsize c = 0; c < columns; c++) {
+      double sum = 0;
+      for (guint t = 0; t < window; t++)
+        sum += rows[((gsize) i * window + t) * columns + c];
+      means[i * columns + c] = (float) (sum / window);
+    }
+}
+
+static void
+softmax (const float *logits, guint n, gsize classes, float *probabilities)
+{
+  for (guint i = 0; i < n; i++, logits += classes, probabilities += classes) {
+    double top = logits[0], sum = 0;
+    for (gsize c = 1; c < classes; c++)
+      top = MAX (top, logits[c]);
+    for (gsize c = 0; c < classes; c++)
+      sum += exp (logits[c] - top);
+    for (gsize c = 0; c < classes; c++)
+      probabilities[c] = (float) (exp (logits[c] - top) / sum);
+  }
+}
+
+/* The frames' results, kept from call to call: [n * window, …]. */
+static float *
+frame_results (VigEngine *e, gsize n, GError **error)
+{
+  if (n > e->n_frame_results) {
+    g_free (e->frame_results);
+    e->frame_results = g_try_new (float, n);
+    e->n_frame_results = e->frame_results ? n : 0;
+  }
+  if (!e->frame_results)
+    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "windows: no memory for the results of their frames");
+  return e->frame_results;
+}
+
+static gboolean
+classify_windows (VigEngine *e, const Work *work, float *frame_logits, VigOutput *output, GError **error)
+{
+  gsize classes = e->model->config.n_classes, features = vig_config_n_features (&e->model->config);
+  guint n = work->n / work->window;
+  float *logits = frame_results (e, work->n * (classes + features) + n * classes, error);
+  float *of_frames = logits + work->n * classes, *means = of_frames + work->n * features;
+  VigOutput frames = { .logits = logits, .features = of_frames };
+
+  if (!logits || !classify (e, work, &frames, error))
+    return FALSE;
+  output->preprocess_us = frames.preprocess_us;
+  output->inference_us = frames.inference_us;
+  if (frame_logits)
+    memcpy (frame_logits, logits, work->n * classes * sizeof (float));
+  mean_of_windows (logits, n, work->window, classes, means);
+  if (output->logits)
+    memcpy (output->logits, means, n * classes * sizeof (float));
+  if (output->probabilities)
+    softmax (means, n, classes, output->probabilities);
+  if (output->features)
+    mean_of_windows (of_frames, n, work->window, features, output->features);
+  return TRUE;
+}
+
+static gboolean
+check_window (VigEngine *e, guint window, GError **error)
+{
+  if (!vig_config_has_windows (&e->model->config))
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "windows: expected a model that takes them, found %s, which does not",
+        e->model->name);
+  else if (window < 1 || window > MAX_WINDOW)
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "window: expected 1 to %d frames, found %u", MAX_WINDOW, window);
+  else
+    return TRUE;
+  return FALSE;
+}
+
+gboolean
+vig_engine_classify_windows (VigEngine *e, const VigFrame *frames, guint n, guint window, guint size, float *frame_logits,
+    VigOutput *output, GError **error)
+{
+  size = size ? size : vig_model_get_input_size (e->model);
+  return check_given (frames, "frames", n, output, error) && check_window (e, window, error)
+      && check_size (e, size, size, error) && check_frames (e, frames, n * window, size, error)
+      && classify_windows (e, &(Work) { .frames = frames, .n = n * window, .window = window, .h = size, .w = size },
+          frame_logits, output, error);
+}
+
+gboolean
+vig_engine_classify_windows_tensors (VigEngine *e, const float *input, guint n, guint window, guint height, guint width,
+    float *frame_logits, VigOutput *output, GError **error)
+{
+  return check_given (input, "tensors", n, output, error) && check_window (e, window, error)
+      && check_size (e, height, width, error)
+      && classify_windows (e, &(Work) { .tensors = input, .n = n * window, .window = window, .h = height, .w = width },
+          frame_logits, output, error);
 }
 
 gboolean

@@ -126,13 +126,29 @@ stem (Forward *f)
   show_f32 (f, "patch.out", p->x, (gsize) rows, (gsize) c);
 
   if (p->pos) {
-    f->k->add_pos (f->k->ctx, &(VigAddPos) { .batch = f->n, .tokens = (int) (grid.h * grid.w), .c = c, .x = p->x,
-        .pos = p->pos });
+    f->k->add_pos (f->k->ctx, &(VigAddPos) { .batch = f->n / (int) p->window, .tokens = (int) (p->window * grid.h * grid.w),
+        .c = c, .x = p->x, .pos = p->pos });
     show_f32 (f, "embed", p->x, (gsize) rows, (gsize) c);
   }
 }
 
-/* x += mixer (norm (x)): 2D locality, then gated linear attention over the tokens in both directions */
+/* l = convolution (a) of each frame by itself, or over time */
+static void
+locality (const Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, VigGrid grid, int d)
+{
+  VigAct act = f->c->act_in_conv ? VIG_ACT_SILU : VIG_ACT_NONE;
+
+  if (f->c->temporal.over_time)
+    f->k->dwconv3x3x3 (f->k->ctx, &(VigDwconvTime) { .batch = f->n / (int) f->p->window, .frames = (int) f->p->window,
+        .h = (int) grid.h, .w = (int) grid.w, .c = d, .x = b->a, .weight = w->dwconv, .act = act, .y = b->l,
+        .type = f->w->type });
+  else
+    f->k->dwconv3x3 (f->k->ctx, &(VigDwconv) { .batch = f->n, .h = (int) grid.h, .w = (int) grid.w, .c = d, .x = b->a,
+        .weight = w->dwconv, .act = act, .y = b->l, .type = f->w->type });
+}
+
+/* x += mixer (norm (x)): 2D locality, then gated linear attention over the tokens, of a window of frames if there is one, in
+ * both directions */
 static void
 mixer (Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, VigGrid grid, int d, int heads)
 {
@@ -146,8 +162,7 @@ mixer (Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, VigGrid g
 
   norm (f, &w->attn_norm, x, rows, d, VIG_ACT_NONE, b->a, VIG_TYPE_F32);      /* a [B, L, D] */
   show_f32 (f, "attn_norm", b->a, R, D);
-  k->dwconv3x3 (k->ctx, &(VigDwconv) { .batch = f->n, .h = (int) grid.h, .w = (int) grid.w, .c = d, .x = b->a,
-      .weight = w->dwconv, .act = f->c->act_in_conv ? VIG_ACT_SILU : VIG_ACT_NONE, .y = b->l, .type = type });
+  locality (f, w, b, grid, d);
   show (f, "local", b->l, type, R, D, D);                                     /* l [B, L, D] */
   product (f, w->joint, b->l, b->joint, tokens, false);                       /* joint [B, L, q | k | v | gate | low] */
   show (f, "q", q, VIG_TYPE_F32, R, D / 2, W);
@@ -158,8 +173,11 @@ mixer (Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, VigGrid g
       .weight = w->gk_weight, .bias = w->gk_bias, .gk = b->gk });             /* gk [B, L, forward | backward] */
   show (f, "log_decay_fw", b->gk, VIG_TYPE_F32, R, D / 2, D);
   show (f, "log_decay_bw", b->gk + d / 2, VIG_TYPE_F32, R, D / 2, D);
+  if (w->boundary)
+    k->add_boundary (k->ctx, &(VigAddBoundary) { .frames = f->n, .tokens = tokens, .c = d / 2, .gk = b->gk,
+        .boundary = w->boundary });
 
-  k->gla_bidir (k->ctx, &(VigGlaBidir) { .batch = f->n, .tokens = tokens, .heads = heads, .dk = dk, .dv = dv, .q = q,
+  k->gla_bidir (k->ctx, &(VigGlaBidir) { .batch = f->n / (int) f->p->window, .tokens = tokens * (int) f->p->window, .heads = heads, .dk = dk, .dv = dv, .q = q,
       .k = key, .v = v, .row = width, .gk_fw = b->gk, .gk_bw = b->gk + d / 2, .gk_row = d, .o = o, .scale = gla_scale (f, dk),
       .type = type });
   show_f32 (f, "o", o, R, D);                                                 /* o [B, L, H * DV] */

@@ -230,6 +230,13 @@ read_weights (VigModel *model, const VigSafetensors *file, const char *name, GEr
             G_GSIZE_FORMAT, name, spec->name, isnan (out[j]) ? "NaN" : "infinity", j);
         return FALSE;
       }
+    if (g_str_has_suffix (spec->name, ".boundary"))
+      for (gsize j = 0; j < spec->count; j++)
+        if (out[j] > 0) {
+          g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: tensor %s: expected no value above 0, found %g at index %"
+              G_GSIZE_FORMAT, name, spec->name, (double) out[j], j);
+          return FALSE;
+        }
     out += spec->count;
   }
   return TRUE;
@@ -466,6 +473,12 @@ guint
 vig_model_get_min_size (const VigModel *model)
 {
   return vig_config_min_size (&model->config);
+}
+
+gboolean
+vig_model_has_windows (const VigModel *model)
+{
+  return vig_config_has_windows (&model->config);
 }
 
 gboolean

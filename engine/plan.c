@@ -18,7 +18,7 @@ tokens (VigGrid grid)
 }
 
 guint
-vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h, guint w)
+vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h, guint w, guint window)
 {
   VigGrid stem, grids[VIG_MAX_STAGES];
   gsize widest = 1;
@@ -26,9 +26,9 @@ vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h, guint
   vig_config_grids (&model->config, h, w, &stem, grids);
   for (guint s = 0; s < model->config.n_stages; s++)
     widest = MAX (widest, tokens (grids[s]) * 2 * vig_config_mlp_width (&model->config, s));
-  if (kernels->chunk)
-    return (guint) CLAMP (kernels->chunk / widest, 1, MAX_GPU_CHUNK);
-  return (guint) CLAMP (CHUNK_NUMBERS / widest, 1, MAX_CHUNK);
+  guint items = kernels->chunk ? (guint) CLAMP (kernels->chunk / widest, 1, MAX_GPU_CHUNK)
+      : (guint) CLAMP (CHUNK_NUMBERS / widest, 1, MAX_CHUNK);
+  return MAX (items / window, 1) * window;
 }
 
 /* Hands out pieces of the workspace, and remembers how far they reach. A NULL base only measures. */
@@ -110,18 +110,28 @@ lay_memory_out (VigPlan *p, const VigConfig *c, VigType type, Arena *arena)
 }
 
 void
-vig_plan_set_states (VigPlan *p, guint slot, guint n, const float *elapsed, float *const *states)
+vig_plan_upload_states (VigPlan *p, guint slot, guint n)
 {
   VigMemoryBuffers *m = &p->memory;
-  g_autofree float *none = g_new (float, n);
-  g_autofree float **nobody = g_new (float *, n);
 
-  for (guint i = 0; i < n; i++) {
-    none[i] = -1;
-    nobody[i] = m->nobody;
+  p->kernels->upload (p->kernels->ctx, m->elapsed[slot], m->host_elapsed, n * sizeof *m->host_elapsed);
+  p->kernels->upload (p->kernels->ctx, m->states[slot], m->host_states, n * sizeof *m->host_states);
+}
+
+/* No item follows another, for now. */
+static void
+begin_states (VigPlan *p)
+{
+  VigMemoryBuffers *m = &p->memory;
+
+  m->host_elapsed = g_new (float, p->batch);
+  m->host_states = g_new (float *, p->batch);
+  for (guint i = 0; i < p->batch; i++) {
+    m->host_elapsed[i] = -1;
+    m->host_states[i] = m->nobody;
   }
-  p->kernels->upload (p->kernels->ctx, m->elapsed[slot], elapsed ? elapsed : none, n * sizeof *none);
-  p->kernels->upload (p->kernels->ctx, m->states[slot], states ? states : nobody, n * sizeof *nobody);
+  for (guint i = 0; i < p->n_slots; i++)
+    vig_plan_upload_states (p, i, p->batch);
 }
 
 /* Gives every buffer its place; returns how many bytes they take together. */
@@ -177,30 +187,52 @@ layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
   return arena.end;
 }
 
+/* Row t of the temporal position embedding for a window of so many frames: linear between the two nearest, to out [D]. */
+static void
+position_in_time (const VigModel *model, guint t, guint window, float *out)
+{
+  const float *rows = vig_model_get_weight (model, "temporal_pos_embed");
+  guint n = model->config.temporal.frames, d = model->config.dims[0];
+  double at = CLAMP ((t + 0.5) * n / window - 0.5, 0, n - 1);
+  guint first = (guint) at, second = MIN (first + 1, n - 1);
+
+  for (guint c = 0; c < d; c++)
+    out[c] = (float) ((1 - (at - first)) * rows[(gsize) first * d + c] + (at - first) * rows[(gsize) second * d + c]);
+}
+
 static gboolean
-resize_position_embedding (VigPlan *p, const VigModel *model)
+make_position_embedding (VigPlan *p, const VigModel *model)
 {
   const VigConfig *c = &model->config;
-  gsize n = tokens (p->grids[0]) * c->dims[0];
+  gsize d = c->dims[0], frame = tokens (p->grids[0]) * d, n = p->window * frame;
   guint side = vig_config_native_side (c);
-  g_autofree float *host = g_try_new (float, n);
+  g_autofree float *host = g_try_new (float, n), *when = g_try_new (float, d);
 
   p->pos = p->kernels->alloc (p->kernels->ctx, n * sizeof (float));
-  if (!host || !p->pos)
+  if (!host || !when || !p->pos)
     return FALSE;
-  vig_resize_pos (vig_model_get_weight (model, "pos_embed"), (int) side, (int) side, (int) c->dims[0], host,
-      (int) p->grids[0].h, (int) p->grids[0].w);
+  for (guint t = 0; t < p->window; t++) {
+    float *to = host + t * frame;
+    vig_resize_pos (vig_model_get_weight (model, "pos_embed"), (int) side, (int) side, (int) d, to, (int) p->grids[0].h,
+        (int) p->grids[0].w);
+    if (!vig_config_has_windows (c))
+      continue;
+    position_in_time (model, t, p->window, when);
+    for (gsize i = 0; i < frame; i++)
+      to[i] += when[i % d];
+  }
   p->kernels->upload (p->kernels->ctx, p->pos, host, n * sizeof (float));
   return TRUE;
 }
 
 VigPlan *
-vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w,
+vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w, guint window,
     gboolean tapped, GError **error)
 {
   VigPlan *p = g_new0 (VigPlan, 1);
 
-  *p = (VigPlan) { .kernels = kernels, .h = h, .w = w, .batch = batch, .fused = !tapped && kernels->mlp,
+  *p = (VigPlan) { .kernels = kernels, .h = h, .w = w, .batch = batch, .window = window,
+    .fused = !tapped && kernels->mlp && !vig_config_has_windows (&model->config),
     .n_slots = kernels->pipe_create ? VIG_SLOTS : 1 };
   vig_config_grids (&model->config, h, w, &p->stem, p->grids);
   p->workspace_bytes = layout (p, &model->config, type, NULL);
@@ -208,7 +240,7 @@ vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint ba
   if (kernels->pipe_create)
     p->pipe = kernels->pipe_create (kernels->ctx, vig_plan_results (&model->config, NULL, batch).bytes);
   if (!p->workspace || (kernels->pipe_create && !p->pipe)
-      || (!model->config.hierarchical && !resize_position_embedding (p, model))) {
+      || (!model->config.hierarchical && !make_position_embedding (p, model))) {
     const char *why = kernels->finish (kernels->ctx);
     g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "input %ux%u: no memory for the %" G_GSIZE_FORMAT
         " bytes of workspace that a batch of %u needs%s%s", w, h, p->workspace_bytes, batch, why ? ": " : "",
@@ -217,8 +249,8 @@ vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint ba
     return NULL;
   }
   layout (p, &model->config, type, p->workspace);
-  for (guint i = 0; vig_config_has_memory (&model->config) && i < p->n_slots; i++)
-    vig_plan_set_states (p, i, batch, NULL, NULL);
+  if (vig_config_has_memory (&model->config))
+    begin_states (p);
   return p;
 }
 
@@ -231,5 +263,7 @@ vig_plan_free (VigPlan *plan)
     plan->kernels->pipe_destroy (plan->kernels->ctx, plan->pipe);
   plan->kernels->free (plan->kernels->ctx, plan->workspace);
   plan->kernels->free (plan->kernels->ctx, plan->pos);
+  g_free (plan->memory.host_elapsed);
+  g_free (plan->memory.host_states);
   g_free (plan);
 }

@@ -30,6 +30,7 @@ typedef struct {
   gsize picture;          /* where the picture before lies in a state, in numbers; the modules' memories are before it */
   gsize numbers;          /* of a whole state */
   float *nobody;          /* a state for items of no stream: written, never read */
+  float *host_elapsed, **host_states;             /* [B]: what vig_plan_upload_states() takes, in the host's memory */
   float *elapsed[VIG_SLOTS], **states[VIG_SLOTS]; /* [B]: as in kernels.h; of each input */
   float *now_elapsed, **now_states;               /* of the batch that vig_plan_use() chose */
   float *views;           /* [B, 6, h, w]: the input and its difference to the one before; NULL if that is not offered */
@@ -42,11 +43,12 @@ typedef struct {
 typedef struct {
   VigKernels *kernels;
   guint h, w, batch;
+  guint window;    /* frames that are one sequence; the batch is a multiple of it */
   VigGrid stem, grids[VIG_MAX_STAGES];
   gboolean fused;  /* several operators in one, where the backend can and nobody taps between them */
   gsize workspace_bytes;
   void *workspace;
-  float *pos;      /* plain: [L, D] position embedding of this grid */
+  float *pos;      /* plain: [window, L, D] position embedding of this grid, that over time added */
   guint64 used;    /* when last: the engine's clock */
 
   guint n_slots;   /* inputs: one for each batch in flight */
@@ -72,19 +74,20 @@ typedef struct {
   gsize bytes;
 } VigResults;
 
-/* How many items of @h x @w are computed together: see plan.c. */
-guint vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h, guint w);
+/* How many items of @h x @w are computed together: see plan.c. A multiple of @window. */
+guint vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h, guint w, guint window);
 
 /* @tapped: somebody looks at what lies between operators. @error: VIG_ERROR_NO_MEMORY */
-VigPlan *vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w,
+VigPlan *vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w, guint window,
     gboolean tapped, GError **error);
 void vig_plan_free (VigPlan *plan); /* NULL is allowed */
 
 /* Numbers of a stream's state for inputs of @h x @w; 0: the model has no memory. */
 gsize vig_plan_state_numbers (const VigConfig *config, guint h, guint w);
 
-/* Says what the first @n items of input @slot follow: @elapsed and @states as in kernels.h, on the host; NULL: nothing. */
-void vig_plan_set_states (VigPlan *plan, guint slot, guint n, const float *elapsed, float *const *states);
+/* Of a model with a memory: tells the device what the first @n items of input @slot follow, as host_elapsed and host_states
+ * say. At first that is nothing. */
+void vig_plan_upload_states (VigPlan *plan, guint slot, guint n);
 
 VigResults vig_plan_results (const VigConfig *config, float *base, guint n);
 /* The next forward pass is of @n items in @slot. */

@@ -11,23 +11,25 @@
 
 #include "model-private.h"
 
-#define NO_MEMORY { .n_after = 0 }
+#define IMAGES { .frames = 0 }
 
 static const struct { const char *name; VigConfig config; } variants[] = {
-  { "vig_t", { FALSE, 1, { 192 }, { 12 }, { 3 }, 224, 1000, TRUE, TRUE, NO_MEMORY } },
-  { "vig_s", { FALSE, 1, { 384 }, { 12 }, { 6 }, 224, 1000, FALSE, FALSE, NO_MEMORY } },
-  { "vig_b", { FALSE, 1, { 768 }, { 12 }, { 12 }, 224, 1000, FALSE, FALSE, NO_MEMORY } },
-  { "vig_h_t", { TRUE, 4, { 96, 192, 384, 768 }, { 2, 2, 5, 2 }, { 3, 6, 12, 24 }, 0, 1000, FALSE, FALSE, NO_MEMORY } },
-  { "vig_h_s", { TRUE, 4, { 96, 192, 384, 768 }, { 2, 2, 17, 2 }, { 3, 6, 12, 24 }, 0, 1000, FALSE, FALSE, NO_MEMORY } },
-  { "vig_h_b", { TRUE, 4, { 128, 256, 512, 1024 }, { 2, 2, 17, 2 }, { 4, 8, 16, 32 }, 0, 1000, FALSE, FALSE, NO_MEMORY } },
-  { "tiny_t", { FALSE, 1, { 64 }, { 2 }, { 1 }, 64, 10, TRUE, TRUE, NO_MEMORY } },
-  { "tiny_s", { FALSE, 1, { 128 }, { 2 }, { 2 }, 64, 10, FALSE, FALSE, NO_MEMORY } },
-  /* models with a memory: tools/vig_reference.py has them too */
+  { "vig_t", { FALSE, 1, { 192 }, { 12 }, { 3 }, 224, 1000, TRUE, TRUE, IMAGES } },
+  { "vig_s", { FALSE, 1, { 384 }, { 12 }, { 6 }, 224, 1000, FALSE, FALSE, IMAGES } },
+  { "vig_b", { FALSE, 1, { 768 }, { 12 }, { 12 }, 224, 1000, FALSE, FALSE, IMAGES } },
+  { "vig_h_t", { TRUE, 4, { 96, 192, 384, 768 }, { 2, 2, 5, 2 }, { 3, 6, 12, 24 }, 0, 1000, FALSE, FALSE, IMAGES } },
+  { "vig_h_s", { TRUE, 4, { 96, 192, 384, 768 }, { 2, 2, 17, 2 }, { 3, 6, 12, 24 }, 0, 1000, FALSE, FALSE, IMAGES } },
+  { "vig_h_b", { TRUE, 4, { 128, 256, 512, 1024 }, { 2, 2, 17, 2 }, { 4, 8, 16, 32 }, 0, 1000, FALSE, FALSE, IMAGES } },
+  { "tiny_t", { FALSE, 1, { 64 }, { 2 }, { 1 }, 64, 10, TRUE, TRUE, IMAGES } },
+  { "tiny_s", { FALSE, 1, { 128 }, { 2 }, { 2 }, 64, 10, FALSE, FALSE, IMAGES } },
+  /* models over time: tools/vig_reference.py has them too */
+  { "tiny_joint", { FALSE, 1, { 64 }, { 2 }, { 1 }, 64, 10, TRUE, TRUE, { .frames = 4 } } },
+  { "tiny_joint_time", { FALSE, 1, { 64 }, { 2 }, { 1 }, 64, 10, TRUE, TRUE, { .frames = 4, .over_time = TRUE } } },
   { "tiny_stream", { FALSE, 1, { 64 }, { 2 }, { 1 }, 64, 10, TRUE, TRUE,
       { .n_after = 2, .after = { 0, 1 }, .grid = 2, .width = 32, .heads = 1, .step = 0.04, .max_elapsed = 4, .difference = 8 } } },
   { "tiny_stream_plain", { FALSE, 1, { 64 }, { 2 }, { 1 }, 64, 10, TRUE, TRUE,
       { .n_after = 1, .after = { 1 }, .grid = 3, .width = 64, .heads = 2, .step = 0.2, .max_elapsed = 2 } } },
-  { "tiny_h", { TRUE, 4, { 32, 64, 128, 256 }, { 1, 1, 2, 1 }, { 1, 2, 4, 8 }, 0, 10, FALSE, FALSE, NO_MEMORY } },
+  { "tiny_h", { TRUE, 4, { 32, 64, 128, 256 }, { 1, 1, 2, 1 }, { 1, 2, 4, 8 }, 0, 10, FALSE, FALSE, IMAGES } },
 };
 
 /* The first rule whose suffix ends the tensor's name. gain g: scale = g * sqrt (3 / fan_in). */
@@ -46,6 +48,7 @@ static const struct { const char *suffix; double offset, scale, gain; } rules[] 
   { "mlp.fc1.weight", 0, 0, 1.25 },
   { "mlp.fc2.weight", 0, 0, 0.375 },
   { "head.weight", 0, 0, 5 },
+  { "boundary", -2, 2, 0 },
 };
 
 typedef struct {

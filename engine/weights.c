@@ -115,14 +115,16 @@ block (Builder *b, VigBlockWeights *out, const char *p, guint d, guint heads, gu
   g_autofree char *op = g_strconcat (p, h ? ".op" : ".attn", NULL);
   g_autofree char *norm1 = g_strconcat (p, h ? ".norm" : ".attn_norm", NULL);
   g_autofree char *norm2 = g_strconcat (p, h ? ".norm2" : ".mlp_norm", NULL);
-  g_autofree float *dwconv = scratch (b, 9 * d);
+  gsize taps = m->config.temporal.over_time ? 27 : 9;
+  g_autofree float *dwconv = scratch (b, taps * d);
 
   if (dwconv)
-    channels_last (dwconv, 9 * d, vig_model_get_weight (m, "%s.in_proj.0.weight", op), 1, d, 9);
+    channels_last (dwconv, taps * d, vig_model_get_weight (m, "%s.in_proj.0.weight", op), 1, d, taps);
   *out = (VigBlockWeights) {
     .attn_norm = norm (b, norm1, d, h),
     .mlp_norm = norm (b, norm2, d, h),
-    .dwconv = upload (b, dwconv, 9 * d),
+    .dwconv = upload (b, dwconv, taps * d),
+    .boundary = vig_config_has_windows (&m->config) ? upload (b, vig_model_get_weight (m, "%s.boundary", op), d / 2) : NULL,
     .joint = joint (b, op, d, d),
     .gk_weight = upload (b, vig_model_get_weight (m, "%s.gk_proj.1.weight", op), d * VIG_GATE_RANK),
     .gk_bias = upload (b, vig_model_get_weight (m, "%s.gk_proj.1.bias", op), d),

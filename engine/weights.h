@@ -28,7 +28,8 @@ vig_conv_row (guint kernel, guint in)
 /* D, I (MLP width) and DV are those of the block's stage. */
 typedef struct {
   VigNormWeights attn_norm, mlp_norm;
-  const float *dwconv;                /* [3 * 3, D] */
+  const float *dwconv;                /* [3 * 3, D], or [3 * 3 * 3, D] if it goes over time */
+  const float *boundary;              /* [D/2]; NULL: not a model of windows */
   VigMatmul *joint;                   /* [3D + 16, D]: rows q D/2, k D/2, v D | g_proj D | gk_proj.0 16 */
   const float *gk_weight, *gk_bias;   /* gk_proj.1 [D, 16], [D]: forward, then backward */
   const float *g_norm, *l_norm;       /* [DV] */

@@ -57,6 +57,7 @@ VIG_API const char *vig_model_get_label (const VigModel *model, guint index); /*
 VIG_API guint vig_model_get_n_features (const VigModel *model);        /* width of the pooled features */
 VIG_API guint vig_model_get_input_size (const VigModel *model);        /* side of the square input, pixels */
 VIG_API guint vig_model_get_min_size (const VigModel *model);          /* smallest input height or width it can take */
+VIG_API gboolean vig_model_has_windows (const VigModel *model);        /* takes windows of frames: <vig/window.h> */
 VIG_API gboolean vig_model_has_memory (const VigModel *model);         /* answers depend on the frames before: <vig/state.h> */
 VIG_API guint64 vig_model_get_n_parameters (const VigModel *model);
 VIG_API guint64 vig_model_get_macs (const VigModel *model, guint height, guint width); /* multiply-accumulates of one image */

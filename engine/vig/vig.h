@@ -8,5 +8,6 @@
 #include <vig/model.h>
 #include <vig/shared.h>
 #include <vig/state.h>
+#include <vig/window.h>
 
 #endif

@@ -12,7 +12,7 @@
 
 #include "made.h"
 
-static const char *const families[] = { MADE_PLAIN, MADE_HIERARCHICAL, MADE_STREAM };
+static const char *const families[] = { MADE_PLAIN, MADE_HIERARCHICAL, MADE_STREAM, MADE_JOINT };
 
 /* Loads from memory of exactly the file's size, so that a sanitizer sees any step beyond. */
 static VigModel *
@@ -74,7 +74,7 @@ test_good (void)
     g_assert_null (vig_model_get_label (m, 3));
     g_assert_cmpuint (vig_model_get_n_features (m), ==, f == 1 ? 8 : 4);
     g_assert_cmpuint (vig_model_get_input_size (m), ==, 96);
-    g_assert_cmpuint (vig_model_get_min_size (m), ==, f == 0 ? 7 : f == 1 ? 1 : 23);
+    g_assert_cmpuint (vig_model_get_min_size (m), ==, f == 0 ? 7 : f == 1 ? 1 : f == 2 ? 23 : 7);
     g_assert_true (m->preprocess.stretch);
     g_assert_cmpfloat (m->preprocess.mean[1], ==, 0.25f);
     g_assert_cmpfloat (m->preprocess.std[2], ==, 0.5f);
@@ -300,7 +300,8 @@ test_tensors (void)
 {
   for (guint f = 0; f < G_N_ELEMENTS (families); f++) {
     static const char *const names[] = { "blocks.0.attn.qkv_proj.weight", "layers.1.blocks.0.op.qkv_proj.weight",
-      "blocks.1.temporal.qkv_proj.weight" };
+      "blocks.1.temporal.qkv_proj.weight",
+      "blocks.0.attn.qkv_proj.weight" };
     const char *name = names[f];
     guint width = f == 1 ? 8 : 4;
     g_autofree char *expected = g_strdup_printf ("tensor %s: expected shape [%u, %u], found [%u, %u]", name, 2 * width,
@@ -354,6 +355,15 @@ test_tensors (void)
   }
 }
 
+/* What is multiplied where a scan enters another frame must not grow. */
+static void
+test_boundary (void)
+{
+  g_autoptr (Made) made = made_new (MADE_JOINT);
+  ((float *) made_get (made, "blocks.1.attn.boundary")->data)[1] = 0.5f;
+  refused (made_file (made, NULL), "tensor blocks.1.attn.boundary: expected no value above 0, found 0.5 at index 1");
+}
+
 /* One field of vig_config or vig_preprocess changed, and what is said about it. */
 static void
 test_config (void)
@@ -390,7 +400,7 @@ test_config (void)
     { 1, "\"dims\":[4,8]", "\"dims\":[2,2,2,2,2,2,2,2,2]", "dims: expected a list of 1 to 8" },
     { 1, "\"depths\":[1,1]", "\"depths\":[1,0]", "depths: expected a whole number from 1" },
     { 1, "\"num_heads\":[1,2]", "\"num_heads\":[1,8]", "found 8 and 8 heads in stage 1" },
-    { 2, "\"kind\":\"stream\"", "\"kind\":\"clip\"", "temporal: kind: expected \"stream\", found \"clip\"" },
+    { 2, "\"kind\":\"stream\"", "\"kind\":\"clip\"", "temporal: kind: expected \"joint\" or \"stream\", found \"clip\"" },
     { 2, "\"kind\":\"stream\",", "", "temporal: expected a field \"kind\", found none" },
     { 2, "\"after\":[0,1]", "\"after\":[]", "temporal: after: expected a list of 1 to 16 blocks, found an array of 0" },
     { 2, "\"after\":[0,1]", "\"after\":[0,2]", "temporal: after: expected a whole number from 1 to 1, found 2" },
@@ -406,6 +416,11 @@ test_config (void)
     { 2, "\"difference\":8", "\"difference\":0", "in_chans: expected a whole number from 3 to 3, found 6" },
     { 2, "\"in_chans\":6", "\"in_chans\":3", "in_chans: expected a whole number from 6 to 6, found 3" },
     { 2, "\"grid\":2", "\"grid\":2,\"cells\":4", "temporal: expected only the fields kind" },
+    { 3, "\"frames\":3", "\"frames\":0", "temporal: frames: expected a whole number from 1 to 4096, found 0" },
+    { 3, "\"frames\":3", "\"frames\":4", "tensor temporal_pos_embed: expected shape [1, 4, 4], found [1, 3, 4]" },
+    { 3, "\"conv\":\"time\"", "\"conv\":\"3d\"", "temporal: conv: expected \"frame\" or \"time\", found \"3d\"" },
+    { 3, "\"conv\":\"time\"", "\"conv\":\"frame\"", "in_proj.0.weight: expected shape [4, 1, 3, 3], found [4, 1, 3, 3, 3]" },
+    { 3, ",\"conv\":\"time\"", "", "temporal: expected a field \"conv\", found none" },
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
@@ -545,6 +560,7 @@ main (int argc, char **argv)
   g_test_add_func ("/loader/json", test_json);
   g_test_add_func ("/loader/layout", test_layout);
   g_test_add_func ("/loader/tensors", test_tensors);
+  g_test_add_func ("/loader/boundary", test_boundary);
   g_test_add_func ("/loader/config", test_config);
   g_test_add_func ("/loader/metadata", test_metadata);
   g_test_add_func ("/loader/files", test_files);

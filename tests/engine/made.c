@@ -23,7 +23,7 @@ made_new (const char *config)
     const VigTensorSpec *spec = &g_array_index (made->specs, VigTensorSpec, i);
     float *values = g_new (float, spec->count);
     for (gsize j = 0; j < spec->count; j++)
-      values[j] = (float) vig_random_uniform (spec->name, 1, j);
+      values[j] = (float) vig_random_uniform (spec->name, 1, j) - (g_str_has_suffix (spec->name, ".boundary") ? 1 : 0);
     VigTensor t = { .name = spec->name, .rank = spec->rank, .count = spec->count, .data = values };
     memcpy (t.shape, spec->shape, sizeof spec->shape);
     g_ptr_array_add (made->values, values);

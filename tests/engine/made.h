@@ -19,6 +19,9 @@ typedef struct {
 #define MADE_STREAM "{\"family\":\"vig\",\"name\":\"small\",\"embed_dim\":4,\"depth\":2,\"num_heads\":1,\"img_size\":32," \
   "\"patch_size\":16,\"in_chans\":6,\"num_classes\":3,\"act_in_conv\":true,\"out_act\":true,\"temporal\":{\"kind\":\"stream\"," \
   "\"after\":[0,1],\"grid\":2,\"width\":4,\"num_heads\":1,\"step\":0.2,\"max_elapsed\":4,\"difference\":8}}"
+#define MADE_JOINT "{\"family\":\"vig\",\"name\":\"small\",\"embed_dim\":4,\"depth\":2,\"num_heads\":1,\"img_size\":32," \
+  "\"patch_size\":16,\"in_chans\":3,\"num_classes\":3,\"act_in_conv\":true,\"out_act\":true,\"temporal\":{\"kind\":\"joint\"," \
+  "\"frames\":3,\"conv\":\"time\"}}"
 #define MADE_HIERARCHICAL "{\"family\":\"vig_h\",\"name\":\"small\",\"dims\":[4,8],\"depths\":[1,1],\"num_heads\":[1,2]," \
   "\"in_chans\":3,\"num_classes\":3,\"act_in_conv\":false,\"out_act\":false}"
 

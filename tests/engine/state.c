@@ -256,12 +256,46 @@ test_empty (Fixture *f, gconstpointer data)
   g_assert_cmpmem (first, sizeof first, again, sizeof again);
 }
 
+/* What windows of frames ask for. */
+static void
+test_windows (void)
+{
+  g_autoptr (VigModel) image = random_model ("tiny_t", 1), joint = random_model ("tiny_joint", 1);
+  GError *error = NULL;
+  g_autoptr (VigEngine) of_images = vig_engine_new (image, &(VigEngineOptions) { .device = "ref" }, &error);
+  g_autoptr (VigEngine) engine = vig_engine_new (joint, &(VigEngineOptions) { .device = "ref" }, &error);
+  g_autofree float *frames = g_new0 (float, 2 * PIXELS);
+  float logits[2 * CLASSES], alone[CLASSES], probabilities[CLASSES], features[64];
+  VigOutput output = { .logits = logits, .probabilities = probabilities, .features = features };
+
+  g_assert_no_error (error);
+  g_assert_true (vig_model_has_windows (joint) && !vig_model_has_windows (image) && !vig_model_has_memory (joint));
+  g_assert_false (vig_engine_classify_windows_tensors (of_images, frames, 1, 2, SIDE, SIDE, NULL, &output, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "windows: expected a model that takes them, found tiny_t");
+  g_assert_false (vig_engine_classify_windows_tensors (engine, frames, 1, 0, SIDE, SIDE, NULL, &output, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "window: expected 1 to 4096 frames, found 0");
+  g_assert_false (vig_engine_classify_windows_tensors (engine, frames, 1, 5000, SIDE, SIDE, NULL, &output, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "window: expected 1 to 4096 frames, found 5000");
+  g_assert_false (vig_engine_classify_windows (engine, NULL, 1, 2, 0, NULL, &output, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "frames: expected at least one");
+  g_assert_true (vig_engine_classify_windows_tensors (engine, frames, 1, 2, SIDE, SIDE, NULL, &output, &error));
+  float sum = 0;
+  for (guint i = 0; i < CLASSES; i++)
+    sum += probabilities[i];
+  g_assert_cmpfloat_with_epsilon (sum, 1, 1e-5);
+  /* a frame by itself is a window of one */
+  g_assert_true (vig_engine_classify_windows_tensors (engine, frames, 1, 1, SIDE, SIDE, alone, &output, &error));
+  g_assert_true (vig_engine_classify_tensors (engine, frames, 1, SIDE, SIDE, &(VigOutput) { .logits = logits }, &error));
+  g_assert_cmpmem (alone, sizeof alone, logits, sizeof alone);
+}
+
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
 #define ADD(name, func) g_test_add ("/state/" name, Fixture, NULL, set_up, func, tear_down)
   g_test_add_func ("/state/without-memory", test_without_memory);
+  g_test_add_func ("/state/windows", test_windows);
   ADD ("size", test_size);
   ADD ("moments", test_moments);
   ADD ("resize", test_resize);

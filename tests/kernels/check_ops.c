@@ -709,7 +709,7 @@ static const int mlp_shapes[][CHECK_DIMS] = {
 
 static const int mlp_16_shapes[][CHECK_DIMS] = {
   { 196, 192, 512, VIG_TYPE_BF16 }, { 49, 96, 264, VIG_TYPE_BF16, 1 }, { 196, 192, 512, VIG_TYPE_F16 },
-  { 1, 16, 48, VIG_TYPE_BF16 }, { 2100, 192, 40, VIG_TYPE_BF16 }, { 2051, 112, 200, VIG_TYPE_F16, 1 },
+  { 1, 16, 48, VIG_TYPE_BF16 }, { 2100, 192, 40, VIG_TYPE_F16 }, { 2051, 112, 200, VIG_TYPE_F16, 1 },
   { 600, 48, 72, VIG_TYPE_BF16 }, /* 8 of them are many rows, 3 are few */
   { 2056, 16, 24, VIG_TYPE_BF16 }, /* many, and small */
 };

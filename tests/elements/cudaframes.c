@@ -112,6 +112,44 @@ test_formats (gconstpointer order)
   emulated_order ("forward");
 }
 
+/* Parts of a picture of many sizes, in batches, in device memory and in the system's: the same bits. */
+static void
+test_regions (void)
+{
+  emulated_machine ("");
+  GstHarness *h = test_harness (CAPS, "device", "cuda", "regions", 2, "max-batch", 4, NULL);
+  GstHarness *system = test_harness ("video/x-raw," REST, "device", "cuda", "regions", 2, "max-batch", 4, NULL);
+  GstCudaContext *context = ask_context (h->element, "sink");
+  GstCudaStream *stream = gst_cuda_stream_new (context);
+  for (int i = 0; i < 3; i++) {
+    GstBuffer *in[2] = { test_frame ("video/x-raw," REST, TINY_LEFT + i, i), NULL };
+    in[1] = upload (test_frame ("video/x-raw," REST, TINY_LEFT + i, i), "video/x-raw," REST, context, stream);
+    for (int k = 0; k < 2; k++)
+      for (guint o = 0; o < 9; o++)
+        gst_buffer_add_video_region_of_interest_meta (in[k], "thing", 3 * o, 2 * o, 7 + 5 * o, 50 - 5 * o);
+    push (system, in[0]);
+    push (h, in[1]);
+    g_autoptr (GstBuffer) want = gst_harness_pull (system), found = gst_harness_pull (h);
+    g_assert_cmpuint (test_n_results (want), ==, 10);
+    g_assert_cmpuint (test_n_results (found), ==, 10);
+    for (guint r = 0; r < 10; r++) {
+      double confidence[2];
+      gst_structure_get_double (test_result (want, r), "confidence", &confidence[0]);
+      gst_structure_get_double (test_result (found, r), "confidence", &confidence[1]);
+      g_assert_cmpfloat (confidence[0], ==, confidence[1]);
+      g_assert_cmpstr (gst_structure_get_string (test_result (want, r), "label"), ==,
+          gst_structure_get_string (test_result (found, r), "label"));
+    }
+  }
+  g_assert_cmpuint (test_stat (h->element, "objects-classified"), ==, 27);
+  g_assert_cmpuint (test_stat (h->element, "gpu-copies"), ==, 0);
+  test_harness_free (h);
+  test_harness_free (system);
+  gst_cuda_stream_unref (stream);
+  gst_object_unref (context);
+  g_assert_cmpint (emulated_live (), ==, 0);
+}
+
 /* What leaves is what came: the same memory, still the GPU's, of which nothing has gone to the host. */
 static void
 test_untouched (void)
@@ -487,6 +525,7 @@ main (int argc, char **argv)
     g_autofree char *path = g_strconcat ("/cuda-frames/formats/", orders[i], NULL);
     g_test_add_data_func (path, orders[i], test_formats);
   }
+  g_test_add_func ("/cuda-frames/regions", test_regions);
   g_test_add_func ("/cuda-frames/untouched", test_untouched);
   g_test_add_func ("/cuda-frames/across", test_across);
   g_test_add_func ("/cuda-frames/rate", test_rate);

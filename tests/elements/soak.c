@@ -14,6 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <gst/analytics/analytics.h>
+
 #include "common.h"
 #include "watched.h"
 
@@ -166,13 +168,17 @@ check_order (Stream *s, gint64 serial)
         serial, last, flushed);
 }
 
+/* Of the frame or of an object in it: all is of one colour. */
 static void
-check_result (Stream *s, GstBuffer *buffer)
+check_results (Stream *s, GstBuffer *buffer)
 {
-  int class = GST_BUFFER_OFFSET (buffer) % 8;
-  if (g_strcmp0 (test_state (buffer), "fresh") == 0) {
-    g_assert_cmpstr (test_label (buffer), ==, tiny_labels[class]);
-    s->n_fresh++;
+  const char *colour = tiny_labels[GST_BUFFER_OFFSET (buffer) % 8];
+  for (guint i = 0; i < test_n_results (buffer); i++) {
+    const GstStructure *result = test_result (buffer, i);
+    if (g_strcmp0 (gst_structure_get_string (result, "state"), "fresh") == 0) {
+      g_assert_cmpstr (gst_structure_get_string (result, "label"), ==, colour);
+      s->n_fresh++;
+    }
   }
 }
 
@@ -197,7 +203,7 @@ on_leaving (GstPad *pad, GstPadProbeInfo *info, gpointer data)
     gint64 serial = (gint64) GST_BUFFER_OFFSET (buffer);
     check_order (s, serial);
     check_caps (s, pad, buffer);
-    check_result (s, buffer);
+    check_results (s, buffer);
     store (&s->last, serial);
     store (&s->left, load (&s->left) + 1);
     if (serial % 97 == 0)
@@ -237,6 +243,22 @@ begin_stream (Stream *s)
   send_segment (s);
 }
 
+/* Some of them followed from frame to frame, some partly or wholly outside of the picture. */
+static void
+add_objects (Stream *s, GstBuffer *buffer)
+{
+  GstAnalyticsRelationMeta *meta = gst_buffer_add_analytics_relation_meta (buffer);
+  for (int i = g_rand_int_range (s->rand, 0, 6); i > 0; i--) {
+    GstAnalyticsODMtd object;
+    GstAnalyticsTrackingMtd tracking;
+    g_assert_true (gst_analytics_relation_meta_add_od_mtd (meta, g_quark_from_static_string ("thing"),
+            g_rand_int_range (s->rand, -10, 40), g_rand_int_range (s->rand, -10, 40), g_rand_int_range (s->rand, 1, 40),
+            g_rand_int_range (s->rand, 1, 40), 0.5, &object));
+    if (i % 2 && gst_analytics_relation_meta_add_tracking_mtd (meta, (guint64) i, 0, &tracking))
+      gst_analytics_relation_meta_set_relation (meta, GST_ANALYTICS_REL_TYPE_RELATE_TO, object.id, tracking.id);
+  }
+}
+
 static void
 push_buffer (Stream *s)
 {
@@ -251,6 +273,8 @@ push_buffer (Stream *s)
   GST_BUFFER_DURATION (buffer) = FRAME_TIME;
   if (g_rand_int_range (s->rand, 0, 20) == 0)
     GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_GAP);
+  if (g_rand_int_range (s->rand, 0, 4) == 0)
+    add_objects (s, buffer);
   gboolean before = g_atomic_int_get (&s->flushing);
   store (&s->pushed, serial);
   GstFlowReturn flow = gst_pad_push (s->h->srcpad, buffer);
@@ -444,7 +468,8 @@ open_stream (Stream *s, int number, int buffers)
 {
   *s = (Stream) { .number = number, .buffers = buffers, .rand = g_rand_new_with_seed ((guint32) (option_seed + number)) };
   g_mutex_init (&s->lock);
-  s->h = test_harness (NULL, "model-file", models[0], "device", "cpu", "max-in-flight", 1 + number % 4, "post-messages", number % 2, NULL);
+  s->h = test_harness (NULL, "model-file", models[0], "device", "cpu", "max-in-flight", 1 + number % 4,
+      "post-messages", number % 2, "regions", number % 4 / 2 * 2 /* frame, both */, NULL);
   gst_harness_set_drop_buffers (s->h, TRUE);
   gst_pad_add_probe (s->h->sinkpad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, on_leaving, s, NULL);
   begin_stream (s);
@@ -474,7 +499,7 @@ storm (int round, int buffers)
     g_rand_free (streams[i].rand);
     g_mutex_clear (&streams[i].lock);
   }
-  g_test_message ("%d streams: %" G_GINT64_FORMAT " buffers, %" G_GINT64_FORMAT " left, %" G_GINT64_FORMAT " of them classified; "
+  g_test_message ("%d streams: %" G_GINT64_FORMAT " buffers, %" G_GINT64_FORMAT " left; %" G_GINT64_FORMAT " results, "
       "%" G_GINT64_FORMAT " flushes, %" G_GINT64_FORMAT " models", option_streams, pushed, left, fresh, flushes, reloads);
   g_assert_cmpint (left, >, pushed / 4); /* flushes take many, but not most */
   g_free (streams);

@@ -40,7 +40,8 @@ def on_frame(pad, info):
     line = {"pts": buffer.pts / Gst.SECOND if buffer.pts != Gst.CLOCK_TIME_NONE else None}
     meta = buffer.get_custom_meta("VigResults")  # None: no classifier said anything about this frame
     if meta:
-        for result in meta.get_structure().get_value("results"):  # one for each classifier that the frame has passed, told apart by its element's name
+        # one for each classifier that the frame has passed, told apart by its element's name
+        for result in meta.get_structure().get_value("results"):
             line[result.get_string("element")] = {"state": result.get_string("state"), "top": ranking(buffer, result)}
     print(json.dumps(line), flush=True)
     return Gst.PadProbeReturn.OK

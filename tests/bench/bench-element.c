@@ -145,8 +145,8 @@ main (int argc, char **argv)
   for (guint i = 0; i < 2; i++)
     printf ("%-12s %8.0f us a frame, %8.0f us of processor time\n", i ? "vigclassify" : "engine alone",
         median (wall[i], rounds), median (cpu[i], rounds));
-  printf ("the element costs %+.1f%% time, %+.1f%% processor time (at most 2%% is promised), %+.0f us and %+.0f us a frame (medians "
-      "of the rounds' own differences; at most 50 us is promised)\n", median (more, rounds), median (more_cpu, rounds),
+  printf ("the element costs %+.1f%% time, %+.1f%% processor time (at most 2%% is promised), %+.0f us and %+.0f us a frame "
+      "(medians of the rounds' own differences; at most 50 us is promised)\n", median (more, rounds), median (more_cpu, rounds),
       median (us, rounds), median (us_cpu, rounds));
   gst_harness_teardown (h);
   return 0;

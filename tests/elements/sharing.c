@@ -542,7 +542,8 @@ test_offered_pool (void)
   GstHarness *other = test_harness (CAPS, NULL);
   g_autoptr (GError) error = NULL;
   g_autofree char *line = g_strdup_printf ("videotestsrc num-buffers=60 pattern=red ! " CAPS " ! vigclassify name=v threads=1 "
-      "precision=fp32 model-file=%s max-in-flight=8 max-batch=8 batch-delay=20000000 ! appsink name=a sync=false emit-signals=true", test_model ());
+      "precision=fp32 model-file=%s max-in-flight=8 max-batch=8 batch-delay=20000000 ! "
+      "appsink name=a sync=false emit-signals=true", test_model ());
   GstElement *pipeline = gst_parse_launch (line, &error);
   g_assert_no_error (error);
   GstElement *sink = gst_bin_get_by_name (GST_BIN (pipeline), "a"), *v = gst_bin_get_by_name (GST_BIN (pipeline), "v");

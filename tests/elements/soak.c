@@ -89,8 +89,8 @@ cycle (GRand *rand)
   GstHarness *h[3];
   int n = g_rand_int_range (rand, 1, 4);
   for (int i = 0; i < n; i++)
-    h[i] = test_harness (g_rand_boolean (rand) ? CAPS : NULL, "share", g_rand_int_range (rand, 0, 4) > 0, "device", "cpu", "model-file",
-        models[g_rand_int_range (rand, 0, 2)], "max-in-flight", g_rand_int_range (rand, 1, 5), NULL);
+    h[i] = test_harness (g_rand_boolean (rand) ? CAPS : NULL, "share", g_rand_int_range (rand, 0, 4) > 0, "device", "cpu",
+        "model-file", models[g_rand_int_range (rand, 0, 2)], "max-in-flight", g_rand_int_range (rand, 1, 5), NULL);
   for (int i = 0; i < n; i++) {
     if (!gst_pad_has_current_caps (h[i]->srcpad))
       continue;

@@ -40,6 +40,12 @@ typedef struct {
   float *y;               /* [B, CELLS, D] */
 } VigMemoryBuffers;
 
+/* The patches of a convolution are made and multiplied in slices: of whole items, or of rows of one item's grid. */
+typedef struct {
+  guint items, rows;
+  gsize bytes;     /* of patches */
+} VigSlice;
+
 typedef struct {
   VigKernels *kernels;
   guint h, w, batch;
@@ -73,6 +79,9 @@ typedef struct {
   float *features, *logits, *probabilities;
   gsize bytes;
 } VigResults;
+
+/* For a convolution to @grid with @patch bytes for each result. Where an item is cut does not depend on @n. */
+VigSlice vig_plan_slice (VigGrid grid, gsize patch, guint n);
 
 /* How many items of @h x @w are computed together: see plan.c. A multiple of @window. */
 guint vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h, guint w, guint window);

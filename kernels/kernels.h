@@ -70,10 +70,11 @@ typedef struct VigPreprocess VigPreprocess; /* tap tables and scratch memory for
 /* ---- operators ------------------------------------------------------------------------------------------------ */
 
 /* Patches of a k x k convolution as rows of a matrix (zero padding), so that the convolution is a matrix product with
- * weights [out, k, k, C]. The input is x [B, h, w, C], or [B, C, h, w] if planar. */
+ * weights [out, k, k, C]. The input is x [B, h, w, C], or [B, C, h, w] if planar. cols may be made in slices: of the
+ * result's rows those from out_y on, out_h of them. */
 typedef struct {
   int batch, h, w, c, kernel, stride, pad;
-  int out_h, out_w;
+  int out_h, out_w, out_y;
   bool planar;
   const float *x;
   void *cols; /* [B, out_h * out_w, row] of type: kernel * kernel * C numbers, then zeros */

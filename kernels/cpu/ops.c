@@ -94,7 +94,7 @@ im2col_rows (const VigIm2col *a, int first, int end, VigType type)
   size_t item = (size_t) a->h * a->w * a->c, filled = (size_t) a->kernel * a->kernel * a->c;
   size_t row = a->row ? (size_t) a->row : filled;
   for (int r = first; r < end; r++) {
-    int ox = r % a->out_w, oy = r / a->out_w % a->out_h;
+    int ox = r % a->out_w, oy = r / a->out_w % a->out_h + a->out_y;
     const float *x = a->x + r / a->out_w / a->out_h * item;
     int left = ox * a->stride - a->pad, top = oy * a->stride - a->pad;
     if (!a->planar)

@@ -86,7 +86,7 @@ source_of (const VigIm2col &a, unsigned i)
   unsigned kx = tap % a.kernel, ky = tap / a.kernel;
   if (ky >= (unsigned) a.kernel)
     return -1;
-  int x = (int) (position % a.out_w * a.stride + kx) - a.pad, y = (int) (position / a.out_w * a.stride + ky) - a.pad;
+  int x = (int) (position % a.out_w * a.stride + kx) - a.pad, y = (int) ((position / a.out_w + a.out_y) * a.stride + ky) - a.pad;
   if (x < 0 || x >= a.w || y < 0 || y >= a.h)
     return -1;
   return a.planar ? ((int) c * a.h + y) * a.w + x : (y * a.w + x) * a.c + (int) c;

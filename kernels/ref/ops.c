@@ -34,7 +34,7 @@ vig_im2col_c (void *ctx, const VigIm2col *a)
   int filled = a->kernel * a->kernel * a->c;
   size_t i = 0;
   for (int b = 0; b < a->batch; b++)
-    for (int oy = 0; oy < a->out_h; oy++)
+    for (int oy = a->out_y; oy < a->out_y + a->out_h; oy++)
       for (int ox = 0; ox < a->out_w; ox++) {
         for (int ky = 0; ky < a->kernel; ky++)
           for (int kx = 0; kx < a->kernel; kx++)

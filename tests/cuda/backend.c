@@ -6,6 +6,7 @@
 
 #include <backend.h>
 #include <engine-private.h>
+#include <plan.h>
 #include <random.h>
 #include <vig/vig.h>
 
@@ -409,6 +410,27 @@ test_launches (void)
   machine ("");
 }
 
+/* Memory between operators, without the two inputs and the library's own: 3 KB a token of ViG-T in bf16, however large. */
+static void
+test_memory (void)
+{
+  enum { SIDE = 2048, TOKENS = SIDE / 16 * SIDE / 16 };
+  /* gla_mix's between its launches: 64 segments of 256 tokens, two directions of 3 heads, a state of 32 x 64 and 32 decays */
+  const gsize segments = 64 * 2 * 3 * 32 * 65 * sizeof (float), inputs = VIG_SLOTS * 3 * SIDE * SIDE * sizeof (float);
+  g_autoptr (VigModel) model = random_model ("vig_t");
+  g_autoptr (GError) error = NULL;
+
+  machine ("");
+  VigKernels *kernels = open_kernels ();
+  VigPlan *plan = vig_plan_new (model, kernels, VIG_TYPE_BF16, 1, SIDE, SIDE, 1, FALSE, &error);
+  g_assert_no_error (error);
+  gsize bytes = (plan->workspace_bytes - inputs + segments) / TOKENS;
+  g_test_message ("%" G_GSIZE_FORMAT " bytes a token", bytes);
+  g_assert_cmpuint (bytes, <=, 3 << 10);
+  vig_plan_free (plan);
+  kernels->close (kernels);
+}
+
 /* Two batches in flight, whichever stream is ahead: the bits of each alone. */
 static void
 test_overlap (gconstpointer order)
@@ -765,6 +787,7 @@ main (int argc, char **argv)
     g_test_add_data_func (path, orders[i], test_overlap);
   }
   g_test_add_func ("/pipe/launches", test_launches);
+  g_test_add_func ("/pipe/memory", test_memory);
   g_test_add_func ("/pipe/ahead", test_ahead);
   g_test_add_func ("/pipe/beside", test_beside);
   g_test_add_func ("/pipe/staged", test_staged);

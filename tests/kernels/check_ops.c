@@ -28,7 +28,8 @@ any_type (GRand *random)
 
 /* ---- im2col: exact copies, or one rounding that must be the reference's own ---- */
 
-enum { I2C_H, I2C_W, I2C_C, I2C_KERNEL, I2C_STRIDE, I2C_PAD, I2C_PLANAR, I2C_TYPE, I2C_ZEROS /* at the end of a row */ };
+enum { I2C_H, I2C_W, I2C_C, I2C_KERNEL, I2C_STRIDE, I2C_PAD, I2C_PLANAR, I2C_TYPE, I2C_ZEROS /* at the end of a row */,
+  I2C_Y };
 
 static int
 out_side (int in, const int *d)
@@ -36,11 +37,19 @@ out_side (int in, const int *d)
   return (in + 2 * d[I2C_PAD] - d[I2C_KERNEL]) / d[I2C_STRIDE] + 1;
 }
 
+/* Rows of a slice that begins at I2C_Y: half of what is left, at least one. */
+static int
+slice_rows (const int *d)
+{
+  int left = out_side (d[I2C_H], d) - d[I2C_Y];
+  return d[I2C_Y] ? (left + 1) / 2 : left;
+}
+
 static void
 im2col_tensors (CheckCase *c)
 {
   const int *d = c->d;
-  size_t rows = (size_t) out_side (d[I2C_H], d) * out_side (d[I2C_W], d);
+  size_t rows = (size_t) slice_rows (d) * out_side (d[I2C_W], d);
   add (c, (CheckTensor) { .name = "x", .size = (size_t) d[I2C_H] * d[I2C_W] * d[I2C_C], .range = 2 });
   add (c, (CheckTensor) { .name = "cols", .use = CHECK_OUT, .type = d[I2C_TYPE],
       .size = rows * (d[I2C_KERNEL] * d[I2C_KERNEL] * d[I2C_C] + d[I2C_ZEROS]) });
@@ -51,7 +60,7 @@ im2col_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], in
 {
   const int *d = c->d;
   k->im2col (k->ctx, &(VigIm2col) { .batch = batch, .h = d[I2C_H], .w = d[I2C_W], .c = d[I2C_C],
-      .kernel = d[I2C_KERNEL], .stride = d[I2C_STRIDE], .pad = d[I2C_PAD], .out_h = out_side (d[I2C_H], d),
+      .kernel = d[I2C_KERNEL], .stride = d[I2C_STRIDE], .pad = d[I2C_PAD], .out_h = slice_rows (d), .out_y = d[I2C_Y],
       .out_w = out_side (d[I2C_W], d), .planar = d[I2C_PLANAR], .x = p[0], .cols = p[1], .type = d[I2C_TYPE],
       .row = d[I2C_ZEROS] ? d[I2C_KERNEL] * d[I2C_KERNEL] * d[I2C_C] + d[I2C_ZEROS] : 0 });
 }
@@ -68,6 +77,7 @@ im2col_draw (int *d, GRand *random)
   d[I2C_PLANAR] = any (random, 0, 1);
   d[I2C_ZEROS] = any (random, 0, 1) ? any (random, 1, 9) : 0;
   d[I2C_TYPE] = any_type (random);
+  d[I2C_Y] = any (random, 0, 1) ? any (random, 0, out_side (d[I2C_H], d) - 1) : 0;
 }
 
 static const int im2col_shapes[][CHECK_DIMS] = {
@@ -76,6 +86,7 @@ static const int im2col_shapes[][CHECK_DIMS] = {
   { 28, 28, 96, 3, 2, 1, 0, VIG_TYPE_F16 }, { 224, 224, 3, 3, 2, 1, 1, VIG_TYPE_F16 },
   { 9, 9, 3, 9, 8, 1, 1, VIG_TYPE_BF16 }, { 1, 1, 5, 3, 2, 1, 0, VIG_TYPE_F32 }, { 7, 1, 3, 3, 2, 1, 1, VIG_TYPE_F32 },
   { 30, 30, 3, 9, 8, 1, 1, VIG_TYPE_BF16, 5 }, { 12, 12, 8, 3, 2, 1, 0, VIG_TYPE_BF16, 8 },
+  { 66, 66, 3, 9, 8, 1, 1, VIG_TYPE_BF16, 5, 7 }, { 28, 28, 96, 3, 2, 1, 0, VIG_TYPE_BF16, 0, 9 },
 };
 
 /* ---- rmsnorm, layernorm: a sum of c squares, one root, four products ---- */
@@ -985,7 +996,7 @@ static const int difference_shapes[][CHECK_DIMS] = { { 1, 3 * 160 * 160 }, { 7, 
 #define SHAPES(table, bench) .shapes = table, .n_shapes = G_N_ELEMENTS (table), .n_bench = bench
 
 const CheckOp check_ops[] = {
-  { ROW (im2col, im2col, "h w c kernel stride pad planar type zeros"), .draw = im2col_draw, SHAPES (im2col_shapes, 4),
+  { ROW (im2col, im2col, "h w c kernel stride pad planar type zeros y"), .draw = im2col_draw, SHAPES (im2col_shapes, 4),
     .tolerance = 0 },
   { ROW (rmsnorm, norm, "rows c act type in_place"), .draw = norm_draw, SHAPES (norm_shapes, 3),
     .rms_tolerance = 5e-7, .tolerance = 2e-6 },

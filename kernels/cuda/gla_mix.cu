@@ -56,7 +56,9 @@ struct Shape {
     DV = 2 * DK,
     WARPS = DV / 16, /* of a direction */
     THREADS = 32 * WARPS,
-    TOGETHER = DK == 32 ? 3 : 5, /* blocks on a multiprocessor: more would spill registers */
+    /* Blocks on a multiprocessor: more would spill registers; and in the shared memory of others than 9.0 and 10.0 there is
+     * room for two at most. */
+    TOGETHER = DK == 16 ? 5 : VIG_SM >= 90 && VIG_SM < 120 ? 3 : 2,
     OWN = 3 * BLOCK * DK * 2,                             /* bytes: a block's log decays, then its numbers for A */
     WALK = BLOCKS * (OWN + 2 * BLOCK * DK * 2 + DK * 4 + BLOCK * BLOCK * 4), /* bytes of a direction */
   };

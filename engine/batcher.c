@@ -13,11 +13,11 @@
 #define AT_ONCE G_MININT64
 #define NEVER G_MAXINT64
 
-enum { IDLE, WAITING, RUNNING, ANSWERED };
+enum { IDLE, WAITING, RUNNING, READ, ANSWERED };
 
 struct VigStream {
   VigBatcher *batcher;
-  pthread_cond_t answered;
+  pthread_cond_t changed;  /* the state of a request that was taken or answered */
   VigRequest *head, *tail; /* waiting, oldest first */
   guint running;           /* frames in the batch that is being computed */
   gboolean expected;       /* a batch waits for its next frame */
@@ -28,7 +28,7 @@ struct VigStream {
 typedef struct {
   VigStream *stream;
   VigRequest *request;
-  gboolean calls; /* instead of being waited for: once called the request is no longer ours */
+  gboolean calls; /* the request's done */
 } Slot;
 
 struct VigBatcher {
@@ -175,7 +175,27 @@ take_due (VigBatcher *b, gint64 *until)
   return take (b);
 }
 
+/* Of requests in the batch that is being computed; under the lock. */
+static void
+set_state (VigBatcher *b, guint first, guint n, int state)
+{
+  for (guint i = first; i < first + n; i++) {
+    b->slots[i].request->state = state;
+    pthread_cond_broadcast (&b->slots[i].stream->changed);
+  }
+}
+
 /* ---- computing; without the lock ---- */
+
+static void
+pictures_read (gpointer data, guint first, guint n)
+{
+  VigBatcher *b = data;
+
+  pthread_mutex_lock (&b->lock);
+  set_state (b, first, n, READ);
+  pthread_mutex_unlock (&b->lock);
+}
 
 static void
 compute (VigBatcher *b, guint n)
@@ -189,8 +209,9 @@ compute (VigBatcher *b, guint n)
     if (b->slots[i].request->probabilities)
       output.probabilities = b->probabilities; /* none wanted: warming up */
   }
-  b->work.run (b->work.data, b->frames, n, b->slots[0].request->size, &output, &error);
+  b->work.run (b->work.data, b->frames, n, b->slots[0].request->size, &output, pictures_read, b, &error);
   const gint64 end = now (b);
+
   for (guint i = 0; i < n; i++) {
     VigRequest *r = b->slots[i].request;
     r->batch = n;
@@ -201,23 +222,24 @@ compute (VigBatcher *b, guint n)
       r->error = g_error_copy (error);
     else if (r->probabilities)
       memcpy (r->probabilities, b->probabilities + i * classes, classes * sizeof (float));
-    if (b->slots[i].calls) {
-      r->state = ANSWERED;
-      r->done (r, r->user_data);
-    }
   }
 }
 
-/* Under the lock again. */
+/* With the lock, which is let go of while those are called that want to be: before a stream may be freed, but after its
+ * last look at the request, which may be anything from then on. */
 static void
 answer (VigBatcher *b, guint n)
 {
+  set_state (b, 0, n, ANSWERED);
+  pthread_mutex_unlock (&b->lock);
+  for (guint i = 0; i < n; i++)
+    if (b->slots[i].calls)
+      b->slots[i].request->done (b->slots[i].request, b->slots[i].request->user_data);
+  pthread_mutex_lock (&b->lock);
   for (guint i = 0; i < n; i++) {
-    Slot *slot = &b->slots[i];
-    if (!slot->calls)
-      slot->request->state = ANSWERED;
-    slot->stream->running--;
-    pthread_cond_broadcast (&slot->stream->answered);
+    VigStream *s = b->slots[i].stream;
+    s->running--;
+    pthread_cond_broadcast (&s->changed);
   }
 }
 
@@ -334,6 +356,15 @@ vig_batcher_set_limits (VigBatcher *b, guint max_batch, gint64 delay)
   pthread_mutex_unlock (&b->lock);
 }
 
+gint64
+vig_batcher_get_delay (VigBatcher *b)
+{
+  pthread_mutex_lock (&b->lock);
+  gint64 delay = b->delay;
+  pthread_mutex_unlock (&b->lock);
+  return delay;
+}
+
 void
 vig_batcher_tick (VigBatcher *b)
 {
@@ -350,7 +381,7 @@ vig_batcher_add_stream (VigBatcher *b)
   VigStream *s = g_new0 (VigStream, 1);
 
   s->batcher = b;
-  pthread_cond_init (&s->answered, NULL);
+  pthread_cond_init (&s->changed, NULL);
   pthread_mutex_lock (&b->lock);
   g_ptr_array_add (b->streams, s);
   pthread_mutex_unlock (&b->lock);
@@ -409,20 +440,33 @@ vig_stream_submit (VigStream *stream, VigRequest *request, GError **error)
   return vig_stream_submit_all (stream, &request, 1, error);
 }
 
-void
-vig_stream_wait (VigStream *s, VigRequest *request)
+static void
+wait_for (VigStream *s, const VigRequest *request, int state)
 {
   pthread_mutex_lock (&s->batcher->lock);
-  while (request->state == WAITING || request->state == RUNNING)
-    pthread_cond_wait (&s->answered, &s->batcher->lock);
+  while (request->state != IDLE && request->state < state)
+    pthread_cond_wait (&s->changed, &s->batcher->lock);
   pthread_mutex_unlock (&s->batcher->lock);
 }
 
+void
+vig_stream_wait (VigStream *s, VigRequest *request)
+{
+  wait_for (s, request, ANSWERED);
+}
+
+void
+vig_stream_wait_read (VigStream *s, VigRequest *request)
+{
+  wait_for (s, request, READ);
+}
+
 /* Under the lock. */
-static void
+static guint
 cancel (VigStream *s, const VigRequest *which)
 {
   VigRequest *before = NULL, *next;
+  guint n = 0;
 
   for (VigRequest *r = s->head; r; r = next) {
     next = r->next;
@@ -433,19 +477,22 @@ cancel (VigStream *s, const VigRequest *which)
     unlink_request (s, before, r);
     r->state = ANSWERED;
     r->error = g_error_new_literal (VIG_ERROR, VIG_ERROR_CANCELLED, "frame: expected a result, found it cancelled");
+    n++;
   }
   if (!s->head)
     s->expected = FALSE;
-  pthread_cond_broadcast (&s->answered);
+  pthread_cond_broadcast (&s->changed);
   pthread_cond_signal (&s->batcher->changed);
+  return n;
 }
 
-void
+guint
 vig_stream_cancel (VigStream *s, VigRequest *request)
 {
   pthread_mutex_lock (&s->batcher->lock);
-  cancel (s, request);
+  guint n = cancel (s, request);
   pthread_mutex_unlock (&s->batcher->lock);
+  return n;
 }
 
 void
@@ -467,9 +514,9 @@ vig_stream_free (VigStream *s)
   pthread_mutex_lock (&b->lock);
   cancel (s, NULL);
   while (s->running > 0)
-    pthread_cond_wait (&s->answered, &b->lock);
+    pthread_cond_wait (&s->changed, &b->lock);
   g_ptr_array_remove (b->streams, s);
   pthread_mutex_unlock (&b->lock);
-  pthread_cond_destroy (&s->answered);
+  pthread_cond_destroy (&s->changed);
   g_free (s);
 }

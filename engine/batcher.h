@@ -8,12 +8,15 @@
 
 #include <vig/shared.h>
 
+/* As in engine-private.h: of a batch, @n pictures from @first on are not looked at any more. */
+typedef void (*VigReadFunc) (gpointer data, guint first, guint n);
+
 typedef struct VigBatcher VigBatcher;
 
 /**
  * VigBatcherWork:
  * @check: refuses a frame that would fail a batch; any thread
- * @run: as vig_engine_classify_frames(); one thread at a time, with no lock held
+ * @run: as vig_engine_classify_and_tell(); one thread at a time, with no lock held
  * @now: (nullable): the clock, microseconds; NULL: the monotonic one. With one of its own the batcher does not see time
  *   pass: see vig_batcher_tick().
  * @n_classes: of the results
@@ -21,7 +24,8 @@ typedef struct VigBatcher VigBatcher;
  */
 typedef struct {
   gboolean (*check) (gpointer data, const VigFrame *frame, guint size, GError **error);
-  gboolean (*run) (gpointer data, const VigFrame *frames, guint n, guint size, VigOutput *output, GError **error);
+  gboolean (*run) (gpointer data, const VigFrame *frames, guint n, guint size, VigOutput *output,
+      VigReadFunc read, gpointer read_data, GError **error);
   gint64 (*now) (gpointer data);
   gpointer data;
   guint n_classes, size;
@@ -37,6 +41,8 @@ gboolean vig_batcher_start (VigBatcher *batcher, GError **error);
 gboolean vig_batcher_step (VigBatcher *batcher);
 
 void vig_batcher_set_limits (VigBatcher *batcher, guint max_batch, gint64 delay);
+
+gint64 vig_batcher_get_delay (VigBatcher *batcher);
 
 /* Looks at the clock: for those whose clock is their own. */
 void vig_batcher_tick (VigBatcher *batcher);

@@ -18,6 +18,15 @@ VigEngine *vig_engine_new_with_kernels (VigModel *model, VigKernels *kernels, co
 gboolean vig_engine_classify_resident (VigEngine *engine, guint n, guint height, guint width, VigOutput *output,
     GError **error);
 
+/* The pictures of @n frames from @first on have been read: nothing looks at them any more. */
+typedef void (*VigReadFunc) (gpointer data, guint first, guint n);
+
+/* As vig_engine_classify_frames(), and tells @read (nullable) when pictures have been read, which is before the first of
+ * them is computed unless their inputs are hundreds of megabytes (plan.c) or, on a GPU, more than two chunks. On failure
+ * it may not have been told of all. */
+gboolean vig_engine_classify_and_tell (VigEngine *engine, const VigFrame *frames, guint n, guint size, VigOutput *output,
+    VigReadFunc read, gpointer data, GError **error);
+
 /* Whether vig_engine_classify_frames() would take this frame; any thread. */
 gboolean vig_engine_check_frame (VigEngine *engine, const VigFrame *frame, guint size, GError **error);
 

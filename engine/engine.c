@@ -228,18 +228,19 @@ vig_engine_get_workspace_bytes (const VigEngine *engine)
 
 /* ---- what is kept from frame to frame ---- */
 
-/* The plan of an input size and window, with room for at least @n items or for a full chunk. */
+/* The plan of an input size and window, which takes @n items as a new one would. */
 static VigPlan *
 get_plan (VigEngine *e, guint n, guint h, guint w, guint window, GError **error)
 {
   guint batch = MIN (n, vig_plan_chunk (e->model, e->kernels, h, w, window));
+  guint room = vig_plan_room (e->model, e->kernels, n, h, w, window);
   VigPlan **slot = &e->plans[0];
 
   for (guint i = 0; i < N_PLANS; i++) {
     VigPlan *p = e->plans[i];
     if (p && p->h == h && p->w == w && p->window == window) {
       slot = &e->plans[i];
-      if (p->batch >= batch)
+      if (p->batch >= batch && p->room >= room)
         goto found;
       break; /* too small: make it anew */
     }
@@ -247,8 +248,7 @@ get_plan (VigEngine *e, guint n, guint h, guint w, guint window, GError **error)
       slot = &e->plans[i];
   }
   g_clear_pointer (slot, vig_plan_free);
-  *slot = vig_plan_new (e->model, e->kernels, e->weights->type, batch, h, w, window,
-      e->tap.func != NULL, error);
+  *slot = vig_plan_new (e->model, e->kernels, e->weights->type, n, h, w, window, e->tap.func != NULL, error);
   if (!*slot)
     return NULL;
 found:
@@ -462,11 +462,13 @@ typedef struct {
   const VigMoment *moments; /* NULL: no item follows another */
   guint n, h, w;
   guint window;             /* items that are one sequence; 0: 1 */
+  VigReadFunc read; /* (nullable) */
+  gpointer data;
 } Work;
 
-/* Items of it that are computed together, in an input of the plan. */
+/* Items of it that are computed together: those from @first on, in an input of the plan from item @at on. */
 typedef struct {
-  guint slot, first, n;
+  guint slot, at, first, n;
 } Chunk;
 
 /* Whether chunks may be in flight. What a tap is to see is computed at once. */
@@ -489,7 +491,7 @@ fill_states (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, GErr
     b->host_elapsed[i] = m ? vig_state_advance (m->state, m->time) : -1;
     b->host_states[i] = m ? m->state->memory : b->nobody;
   }
-  vig_plan_upload_states (plan, c->slot, c->n);
+  vig_plan_upload_states (plan, c->slot, c->at, c->n);
   return TRUE;
 }
 
@@ -498,7 +500,7 @@ fill (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, VigOutput *
 {
   const gint64 begin = g_get_monotonic_time ();
   gsize item = (gsize) 3 * work->h * work->w;
-  float *input = plan->inputs[c->slot];
+  float *input = plan->inputs[c->slot] + c->at * item;
 
   if (has_pipe (e, plan))
     e->kernels->pipe_fill (e->kernels->ctx, plan->pipe);
@@ -511,6 +513,8 @@ fill (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, VigOutput *
   if (!preprocess (e, work->frames, c->first, c->n, work->h, input, error))
     return FALSE;
   output->preprocess_us += g_get_monotonic_time () - begin;
+  if (work->read && !e->on_trial) /* the CPU that takes over reads them again */
+    work->read (work->data, c->first, c->n);
   return TRUE;
 }
 
@@ -531,7 +535,7 @@ forward (void *data)
 static void
 start (VigEngine *e, VigPlan *plan, const Chunk *c)
 {
-  VigResults r = vig_plan_use (plan, &e->model->config, c->slot, c->n);
+  VigResults r = vig_plan_use (plan, &e->model->config, c->slot, c->at, c->n);
   Forward f = { e, plan, c->n };
   const char *why;
 
@@ -591,32 +595,40 @@ collect (VigEngine *e, VigPlan *plan, const Chunk *c, VigOutput *output, GError 
   return TRUE;
 }
 
-/* As many chunks as there are inputs are in flight: one is filled while another is computed. */
+/* The chunk that begins with an item. */
+static Chunk
+chunk_at (const VigPlan *plan, const Work *work, guint slots, guint item)
+{
+  guint n = MIN (plan->batch, work->n - item);
+
+  return (Chunk) { .slot = item / plan->room % slots, .at = item % plan->room, .first = item, .n = n };
+}
+
+/* Where the backend has a pipe, as many chunks as there are inputs are in flight: one is filled while another is
+ * computed. Elsewhere as many as there is room for are filled before the first of them is computed. */
 static gboolean
 classify_here (VigEngine *e, const Work *work, VigOutput *output, GError **error)
 {
   VigPlan *plan = get_plan (e, work->n, work->h, work->w, MAX (work->window, 1), error);
   const gint64 begin = g_get_monotonic_time ();
-  guint started = 0, done = 0, slots;
-  gboolean ok = TRUE;
+  guint filled = 0, done = 0;
+  gboolean ok = TRUE, pipe;
 
   if (!plan)
     return FALSE;
-  slots = has_pipe (e, plan) ? plan->n_slots : 1;
+  pipe = has_pipe (e, plan);
+  const guint slots = pipe ? plan->n_slots : 1;
   output->preprocess_us = 0;
   while (ok && done < work->n) {
-    gboolean more = started < work->n && started - done < slots * plan->batch;
-    guint first = more ? started : done;
-    Chunk c = { .slot = first / plan->batch % slots, .first = first, .n = MIN (plan->batch, work->n - first) };
-    if (more) {
+    gboolean more = filled < work->n && filled - done < slots * plan->room;
+    Chunk c = chunk_at (plan, work, slots, more ? filled : done);
+    if (more)
       ok = fill (e, plan, work, &c, output, error);
-      if (ok)
-        start (e, plan, &c);
-      started += c.n;
-    } else {
+    if (ok && more == pipe)
+      start (e, plan, &c);
+    if (!more)
       ok = collect (e, plan, &c, output, error);
-      done += c.n;
-    }
+    *(more ? &filled : &done) += c.n;
   }
   output->inference_us = g_get_monotonic_time () - begin - output->preprocess_us;
   if (!ok)
@@ -638,13 +650,21 @@ classify (VigEngine *e, const Work *work, VigOutput *output, GError **error)
 }
 
 gboolean
+vig_engine_classify_and_tell (VigEngine *e, const VigFrame *frames, guint n, guint size, VigOutput *output,
+    VigReadFunc read, gpointer data, GError **error)
+{
+  const Work work = { .frames = frames, .n = n, .h = size, .w = size, .read = read, .data = data };
+
+  return check_given (frames, "frames", n, output, error) && check_size (e, size, size, error)
+      && check_frames (e, frames, n, size, error) && classify (e, &work, output, error);
+}
+
+gboolean
 vig_engine_classify_frames (VigEngine *e, const VigFrame *frames, guint n, guint size, VigOutput *output,
     GError **error)
 {
-  size = size ? size : vig_model_get_input_size (e->model);
-  return check_given (frames, "frames", n, output, error) && check_size (e, size, size, error)
-      && check_frames (e, frames, n, size, error)
-      && classify (e, &(Work) { .frames = frames, .n = n, .h = size, .w = size }, output, error);
+  return vig_engine_classify_and_tell (e, frames, n, size ? size : vig_model_get_input_size (e->model), output, NULL,
+      NULL, error);
 }
 
 gboolean

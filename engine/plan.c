@@ -11,6 +11,9 @@
 #define MAX_CHUNK 16
 #define MAX_GPU_CHUNK 256
 
+/* Most bytes of inputs that are made before the first chunk is computed. */
+#define ROOM_BYTES (256u << 20)
+
 static gsize
 tokens (VigGrid grid)
 {
@@ -47,6 +50,20 @@ vig_plan_slice (VigGrid grid, gsize patch, guint n)
   return (VigSlice) { n, grid.h, n * item };
 }
 
+/* On a GPU a chunk, which is large: the next one's input is made while it is computed. Elsewhere the inputs of all chunks
+ * are made first, so that nobody's picture is looked at for as long as others' are computed. */
+guint
+vig_plan_room (const VigModel *model, const VigKernels *kernels, guint n, guint h, guint w, guint window)
+{
+  guint chunk = vig_plan_chunk (model, kernels, h, w, window), room = MIN (n, chunk);
+  gsize most = ROOM_BYTES / ((gsize) 3 * h * w * sizeof (float));
+
+  if (!kernels->pipe_create)
+    while (room < n && 2 * (gsize) room <= most)
+      room *= 2; /* a batch that is a little larger than the last one makes no new plan */
+  return room;
+}
+
 /* Hands out pieces of the workspace, and remembers how far they reach. A NULL base only measures. */
 typedef struct {
   char *base;
@@ -77,13 +94,13 @@ vig_plan_results (const VigConfig *config, float *base, guint n)
 }
 
 VigResults
-vig_plan_use (VigPlan *p, const VigConfig *config, guint slot, guint n)
+vig_plan_use (VigPlan *p, const VigConfig *config, guint slot, guint at, guint n)
 {
   VigResults r = vig_plan_results (config, p->results, n);
 
-  p->input = p->inputs[slot];
-  p->memory.now_elapsed = p->memory.elapsed[slot];
-  p->memory.now_states = p->memory.states[slot];
+  p->input = p->inputs[slot] + (gsize) at * 3 * p->h * p->w;
+  p->memory.now_elapsed = p->memory.elapsed[slot] + at;
+  p->memory.now_states = p->memory.states[slot] + at;
   p->features = r.features;
   p->logits = r.logits;
   p->probabilities = r.probabilities;
@@ -107,8 +124,8 @@ lay_states_out (VigPlan *p, const VigConfig *c, Arena *arena)
   m->numbers = vig_plan_state_numbers (c, p->h, p->w);
   m->nobody = take (arena, m->numbers * sizeof (float));
   for (guint i = 0; i < p->n_slots; i++) {
-    m->elapsed[i] = take (arena, p->batch * sizeof *m->elapsed[i]);
-    m->states[i] = take (arena, p->batch * sizeof *m->states[i]);
+    m->elapsed[i] = take (arena, p->room * sizeof *m->elapsed[i]);
+    m->states[i] = take (arena, p->room * sizeof *m->states[i]);
   }
 }
 
@@ -126,12 +143,12 @@ lay_memory_out (VigPlan *p, const VigConfig *c, VigType type, Arena *arena)
 }
 
 void
-vig_plan_upload_states (VigPlan *p, guint slot, guint n)
+vig_plan_upload_states (VigPlan *p, guint slot, guint at, guint n)
 {
   VigMemoryBuffers *m = &p->memory;
 
-  p->kernels->upload (p->kernels->ctx, m->elapsed[slot], m->host_elapsed, n * sizeof *m->host_elapsed);
-  p->kernels->upload (p->kernels->ctx, m->states[slot], m->host_states, n * sizeof *m->host_states);
+  p->kernels->upload (p->kernels->ctx, m->elapsed[slot] + at, m->host_elapsed, n * sizeof *m->host_elapsed);
+  p->kernels->upload (p->kernels->ctx, m->states[slot] + at, m->host_states, n * sizeof *m->host_states);
 }
 
 /* No item follows another, for now. */
@@ -140,14 +157,14 @@ begin_states (VigPlan *p)
 {
   VigMemoryBuffers *m = &p->memory;
 
-  m->host_elapsed = g_new (float, p->batch);
-  m->host_states = g_new (float *, p->batch);
-  for (guint i = 0; i < p->batch; i++) {
+  m->host_elapsed = g_new (float, p->room);
+  m->host_states = g_new (float *, p->room);
+  for (guint i = 0; i < p->room; i++) {
     m->host_elapsed[i] = -1;
     m->host_states[i] = m->nobody;
   }
   for (guint i = 0; i < p->n_slots; i++)
-    vig_plan_upload_states (p, i, p->batch);
+    vig_plan_upload_states (p, i, 0, p->room);
 }
 
 /* Gives every buffer its place; returns how many bytes they take together. */
@@ -162,7 +179,7 @@ layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
   for (guint s = 0; s < c->n_stages; s++)
     widest = MAX (widest, tokens (p->grids[s]) * c->dims[s]);
   for (guint i = 0; i < p->n_slots; i++)
-    p->inputs[i] = take (&arena, B * 3 * p->h * p->w * f32);
+    p->inputs[i] = take (&arena, (gsize) p->room * 3 * p->h * p->w * f32);
   p->x = take (&arena, B * widest * f32);
   p->results = take (&arena, vig_plan_results (c, NULL, p->batch).bytes);
   if (vig_config_has_memory (c))
@@ -242,12 +259,14 @@ make_position_embedding (VigPlan *p, const VigModel *model)
 }
 
 VigPlan *
-vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w, guint window,
+vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint n, guint h, guint w, guint window,
     gboolean tapped, GError **error)
 {
   VigPlan *p = g_new0 (VigPlan, 1);
+  guint batch = MIN (n, vig_plan_chunk (model, kernels, h, w, window));
 
   *p = (VigPlan) { .kernels = kernels, .h = h, .w = w, .batch = batch, .window = window,
+    .room = vig_plan_room (model, kernels, n, h, w, window),
     .fused = !tapped && kernels->mlp && !vig_config_has_windows (&model->config),
     .n_slots = kernels->pipe_create ? VIG_SLOTS : 1 };
   vig_config_grids (&model->config, h, w, &p->stem, p->grids);

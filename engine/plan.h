@@ -30,8 +30,8 @@ typedef struct {
   gsize picture;          /* where the picture before lies in a state, in numbers; the modules' memories are before it */
   gsize numbers;          /* of a whole state */
   float *nobody;          /* a state for items of no stream: written, never read */
-  float *host_elapsed, **host_states;             /* [B]: what vig_plan_upload_states() takes, in the host's memory */
-  float *elapsed[VIG_SLOTS], **states[VIG_SLOTS]; /* [B]: as in kernels.h; of each input */
+  float *host_elapsed, **host_states;             /* [room]: what vig_plan_upload_states() takes, in the host's memory */
+  float *elapsed[VIG_SLOTS], **states[VIG_SLOTS]; /* [room]: as in kernels.h; of each input */
   float *now_elapsed, **now_states;               /* of the batch that vig_plan_use() chose */
   float *views;           /* [B, 6, h, w]: the input and its difference to the one before; NULL if that is not offered */
   void *cells;            /* [B, CELLS, D] of type */
@@ -50,6 +50,7 @@ typedef struct {
   VigKernels *kernels;
   guint h, w, batch;
   guint window;    /* frames that are one sequence; the batch is a multiple of it */
+  guint room;      /* items of an input: as many as batch, or several times that */
   VigGrid stem, grids[VIG_MAX_STAGES];
   gboolean fused;  /* several operators in one, where the backend can and nobody taps between them */
   gsize workspace_bytes;
@@ -62,7 +63,7 @@ typedef struct {
   float *inputs[VIG_SLOTS];
   float *results;
 
-  /* of the batch that vig_plan_use() chose */
+  /* of the items that vig_plan_use() chose */
   float *input;    /* [B, 3, h, w] */
   float *x;        /* [B, L, D]: the residual stream, of whichever stage */
   void *cols[2];   /* patches of the stem's convolutions, of type */
@@ -86,20 +87,24 @@ VigSlice vig_plan_slice (VigGrid grid, gsize patch, guint n);
 /* How many items of @h x @w are computed together: see plan.c. A multiple of @window. */
 guint vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h, guint w, guint window);
 
-/* @tapped: somebody looks at what lies between operators. @error: VIG_ERROR_NO_MEMORY */
-VigPlan *vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint batch, guint h, guint w, guint window,
+/* For how many items of @n an input has room: see plan.c. */
+guint vig_plan_room (const VigModel *model, const VigKernels *kernels, guint n, guint h, guint w, guint window);
+
+/* @n: items, most of them in several chunks; @tapped: somebody looks at what lies between operators.
+ * @error: VIG_ERROR_NO_MEMORY */
+VigPlan *vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint n, guint h, guint w, guint window,
     gboolean tapped, GError **error);
 void vig_plan_free (VigPlan *plan); /* NULL is allowed */
 
 /* Numbers of a stream's state for inputs of @h x @w; 0: the model has no memory. */
 gsize vig_plan_state_numbers (const VigConfig *config, guint h, guint w);
 
-/* Of a model with a memory: tells the device what the first @n items of input @slot follow, as host_elapsed and host_states
- * say. At first that is nothing. */
-void vig_plan_upload_states (VigPlan *plan, guint slot, guint n);
+/* Of a model with a memory: tells the device what @n items of input @slot from item @at on follow, as host_elapsed and
+ * host_states say from their beginning on. At first that is nothing. */
+void vig_plan_upload_states (VigPlan *plan, guint slot, guint at, guint n);
 
 VigResults vig_plan_results (const VigConfig *config, float *base, guint n);
-/* The next forward pass is of @n items in @slot. */
-VigResults vig_plan_use (VigPlan *plan, const VigConfig *config, guint slot, guint n);
+/* The next forward pass is of @n items in @slot, from item @at on. */
+VigResults vig_plan_use (VigPlan *plan, const VigConfig *config, guint slot, guint at, guint n);
 
 #endif

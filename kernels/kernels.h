@@ -356,7 +356,8 @@ struct VigKernels {
 
   /* The host's planes are the caller's again when preprocess_run returns; the device's when its result is there. */
   VigPreprocess *(*preprocess_create)(void *ctx, const VigPreprocessDesc *desc);   /* NULL: no memory */
-  void (*preprocess_run)(void *ctx, VigPreprocess *p, const VigPlanes *frames, int n, float *out); /* [n,3,h,w] */
+  /* out: [n, 3, h, w]. The pictures, in host memory, have been read when it returns. */
+  void (*preprocess_run)(void *ctx, VigPreprocess *p, const VigPlanes *frames, int n, float *out);
   void (*preprocess_destroy)(void *ctx, VigPreprocess *p);
 
   VigMatmul *(*matmul_create)(void *ctx, const VigMatmulDesc *desc);               /* NULL: finish() says why */

@@ -63,10 +63,13 @@ VIG_API gboolean vig_shared_get_cuda (VigShared *shared, int *device, void **con
 VIG_API VigPrecision vig_shared_get_precision (VigShared *shared);  /* never AUTO */
 VIG_API guint vig_shared_get_n_users (VigShared *shared);     /* now */
 
+VIG_API gint64 vig_shared_get_batch_delay (VigShared *shared); /* microseconds, now */
+
 /**
  * vig_shared_warm_up:
  * @size: side of the square input in pixels; 0: what the model says
- * @us: (out): microseconds that one frame takes alone
+ * @us: (out): microseconds that a frame takes alone, preprocessing (of a 1280x720 picture) included: the 99th percentile
+ *   of as many as were timed in a fifth of a second, 1 to 16
  *
  * Makes everything that is made for the first frame of a size. What has been warmed up before is not done again.
  */
@@ -89,12 +92,14 @@ typedef struct VigRequest VigRequest;
 
 /**
  * VigRequest:
- * @frame: the description; the picture must stay as it is until the frame is answered
+ * @frame: the description; the picture must stay as it is until it has been read (vig_stream_wait_read()) or the frame
+ *   is answered
  * @size: side of the square input in pixels; 0: what the model says
  * @probabilities: (out caller-allocates) (nullable): [classes]
  * @last: no other is to follow soon, so none is expected of the stream
  * @done: (nullable): called when the frame is answered, instead of waiting for it: from the engine's thread, which waits
- *   meanwhile. The request may be freed or submitted again from there, but nothing freed, released or waited for.
+ *   meanwhile. The request may be freed or submitted again from there, but nothing else freed, released or waited for.
+ *   Until it has been called, or vig_stream_cancel() has said that it will not be, the memory is the stream's.
  * @error: why there is no result, the caller's to free; NULL: there is one
  * @batch: frames of its batch
  * @latency_us: from vig_stream_submit() to the answer
@@ -147,9 +152,15 @@ VIG_API gboolean vig_stream_submit_all (VigStream *stream, VigRequest *const *re
 /* Waits for the answer; returns at once where the request has not been submitted or was answered before. */
 VIG_API void vig_stream_wait (VigStream *stream, VigRequest *request);
 
+/* Waits until nothing looks at the request's picture any more: a batch has taken it and read it, or it was answered. Of a
+ * request that no batch has taken yet (see vig_stream_cancel()) that is as long as until then; of one that a batch has
+ * taken no longer than the pictures of that batch take to be preprocessed, and the next one to start. (Longer only where
+ * inputs of a batch take more than 256 MiB or, on a GPU, more than two of the pieces that it is computed in.) */
+VIG_API void vig_stream_wait_read (VigStream *stream, VigRequest *request);
+
 /* A request, or all (NULL), that no batch has taken yet are answered at once, with VIG_ERROR_CANCELLED; done is not
- * called. Those that are being computed are answered as ever. */
-VIG_API void vig_stream_cancel (VigStream *stream, VigRequest *request);
+ * called. Those that are being computed are answered as ever. Returns how many were cancelled. */
+VIG_API guint vig_stream_cancel (VigStream *stream, VigRequest *request);
 
 /* Nothing more comes for now (end, pause, drain): what the stream has submitted starts at once, with what else waits,
  * and nobody waits for it until it submits again. */

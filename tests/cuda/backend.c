@@ -342,6 +342,50 @@ test_fall_back (void)
   g_clear_error (&error);
 }
 
+/* Nobody looks at a picture that was read: it may be anything. */
+static void
+spoil (gpointer pixels, guint first, guint n)
+{
+  memset ((guint8 *) pixels + first * 40 * 40 * 3, 255, n * 40 * 40 * 3);
+}
+
+/* Also not the CPU that takes over, which is given the pictures a second time. */
+static void
+test_pictures_read (void)
+{
+  static const char *const machines[] = { "", "VIG_EMU_FAIL=launch:6" };
+  g_autoptr (VigModel) model = random_model ("tiny_h");
+  g_autofree guint8 *pixels = g_malloc (3 * 40 * 40 * 3);
+  GError *error = NULL;
+
+  for (guint m = 0; m < G_N_ELEMENTS (machines); m++) {
+    float want[3 * CLASSES], got[3 * CLASSES];
+    VigFrame frames[3];
+    for (guint i = 0; i < 3; i++)
+      frames[i] = (VigFrame) { .format = VIG_FORMAT_RGB, .width = 40, .height = 40, .data[0] = pixels + i * 40 * 40 * 3,
+        .stride[0] = 40 * 3 };
+    for (guint i = 0; i < 3 * 40 * 40 * 3; i++)
+      pixels[i] = (guint8) (vig_random_uniform ("pixels", 0, i) * 255);
+    machine ("");
+    g_autoptr (VigEngine) plain = open_engine (model, m ? "cpu" : "cuda", VIG_PRECISION_FP32, &error);
+    g_assert_true (vig_engine_classify_frames (plain, frames, 3, SIZE, &(VigOutput) { .logits = want }, &error));
+    machine (machines[m]);
+    g_test_expect_message ("vig", G_LOG_LEVEL_INFO, "device auto: took cuda");
+    g_autoptr (VigEngine) engine = open_engine (model, "auto", VIG_PRECISION_FP32, &error);
+    g_assert_no_error (error);
+    g_test_assert_expected_messages ();
+    if (m)
+      g_test_expect_message ("vig", G_LOG_LEVEL_MESSAGE, "device auto: cpu takes over: *cudaError*");
+    else /* no longer on trial */
+      g_assert_true (vig_engine_classify_frames (engine, frames, 1, SIZE, &(VigOutput) { .logits = got }, &error));
+    g_assert_true (vig_engine_classify_and_tell (engine, frames, 3, SIZE, &(VigOutput) { .logits = got }, spoil, pixels,
+        &error));
+    g_test_assert_expected_messages ();
+    g_assert_cmpmem (got, sizeof got, want, sizeof want);
+    g_assert_true (pixels[0] == 255 && pixels[1] == 255 && pixels[3 * 40 * 40 * 3 - 1] == 255);
+  }
+}
+
 /* ---- batches in flight ---- */
 
 /* What a batch does to the host when it is met again and again. */
@@ -778,6 +822,7 @@ main (int argc, char **argv)
   }
   g_test_add_func ("/run/after", test_after);
   g_test_add_func ("/run/fall-back", test_fall_back);
+  g_test_add_func ("/run/pictures-read", test_pictures_read);
   for (guint i = 0; i < G_N_ELEMENTS (variants); i++) {
     g_autofree char *path = g_strconcat ("/pipe/replay/", variants[i], NULL);
     g_test_add_data_func (path, variants[i], test_replay);

@@ -21,7 +21,48 @@ typedef struct {
   GString *batches;   /* "1.0 2.0 | " for frame 0 of stream 1 with frame 0 of stream 2 */
   guint n_batches, n_frames, largest;
   gboolean fail, anything_wanted;
+  struct Stops *stops; /* NULL: goes through */
 } Work;
+
+/* Where a batch stops until the test lets it go on. */
+typedef struct Stops {
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  int reached, open; /* 1: taken; 2: the first picture read; 3: all of them */
+} Stops;
+
+static void
+reach (Work *work, int stop)
+{
+  Stops *s = work->stops;
+
+  if (!s)
+    return;
+  pthread_mutex_lock (&s->lock);
+  s->reached = stop;
+  pthread_cond_broadcast (&s->changed);
+  while (s->open < stop)
+    pthread_cond_wait (&s->changed, &s->lock);
+  pthread_mutex_unlock (&s->lock);
+}
+
+static void
+open_stop (Stops *s, int stop)
+{
+  pthread_mutex_lock (&s->lock);
+  s->open = stop;
+  pthread_cond_broadcast (&s->changed);
+  pthread_mutex_unlock (&s->lock);
+}
+
+static void
+wait_for_stop (Stops *s, int stop)
+{
+  pthread_mutex_lock (&s->lock);
+  while (s->reached < stop)
+    pthread_cond_wait (&s->changed, &s->lock);
+  pthread_mutex_unlock (&s->lock);
+}
 
 /* frame.crop_x is the stream's number, crop_y the frame's */
 static gboolean
@@ -34,7 +75,8 @@ check (gpointer data, const VigFrame *frame, guint size, GError **error)
 }
 
 static gboolean
-run (gpointer data, const VigFrame *frames, guint n, guint size, VigOutput *output, GError **error)
+run (gpointer data, const VigFrame *frames, guint n, guint size, VigOutput *output, VigReadFunc read,
+    gpointer read_data, GError **error)
 {
   Work *work = data;
 
@@ -42,13 +84,18 @@ run (gpointer data, const VigFrame *frames, guint n, guint size, VigOutput *outp
   work->n_frames += n;
   work->largest = MAX (work->largest, n);
   work->anything_wanted = output->probabilities != NULL;
+  reach (work, 1);
+  for (guint i = 0; i < n; i++) {
+    if (output->probabilities)
+      output->probabilities[i * CLASSES] = frames[i].data[0][0];
+    read (read_data, i, 1);
+    reach (work, i == 0 ? 2 : 3);
+  }
   for (guint i = 0; i < n; i++) {
     if (work->batches)
       g_string_append_printf (work->batches, "%d.%d ", frames[i].crop_x, frames[i].crop_y);
-    if (output->probabilities) {
-      output->probabilities[i * CLASSES] = frames[i].data[0][0];
+    if (output->probabilities)
       output->probabilities[i * CLASSES + 1] = (float) frames[i].crop_y;
-    }
   }
   if (work->batches)
     g_string_append (work->batches, "| ");
@@ -503,9 +550,9 @@ test_cancel (void)
   begin (f, 2);
   for (int i = 0; i < 4; i++)
     submit (f, 0);
-  vig_stream_cancel (f->streams[0], &f->requests[0][4]); /* the last, */
-  vig_stream_cancel (f->streams[0], &f->requests[0][2]); /* one between, */
-  vig_stream_cancel (f->streams[0], &f->requests[0][0]); /* one that was answered */
+  g_assert_cmpuint (vig_stream_cancel (f->streams[0], &f->requests[0][4]), ==, 1); /* the last, */
+  g_assert_cmpuint (vig_stream_cancel (f->streams[0], &f->requests[0][2]), ==, 1); /* one between, */
+  g_assert_cmpuint (vig_stream_cancel (f->streams[0], &f->requests[0][0]), ==, 0); /* one that was answered */
   vig_stream_wait (f->streams[0], &f->requests[0][2]);
   g_assert_error (f->requests[0][2].error, VIG_ERROR, VIG_ERROR_CANCELLED);
   g_assert_error (f->requests[0][4].error, VIG_ERROR, VIG_ERROR_CANCELLED);
@@ -515,7 +562,7 @@ test_cancel (void)
   expect (f, "0.1 1.1 0.3 0.5 | ");
   submit (f, 0);
   submit (f, 0);
-  vig_stream_cancel (f->streams[0], NULL);
+  g_assert_cmpuint (vig_stream_cancel (f->streams[0], NULL), ==, 2);
   g_assert_error (f->requests[0][6].error, VIG_ERROR, VIG_ERROR_CANCELLED);
   g_assert_error (f->requests[0][7].error, VIG_ERROR, VIG_ERROR_CANCELLED);
   expect_nothing (f);
@@ -548,6 +595,71 @@ test_called (void)
   g_assert_true (vig_stream_submit (f->streams[0], r, NULL));
   expect (f, "0.0 | 0.1 | 0.2 | 0.3 | ");
   fixture_free (f);
+}
+
+/* ---- pictures ---- */
+
+typedef struct {
+  Fixture *f;
+  guint stream;
+  gint done;
+} Reading;
+
+static void *
+wait_read (void *data)
+{
+  Reading *r = data;
+
+  vig_stream_wait_read (r->f->streams[r->stream], &r->f->requests[r->stream][0]);
+  r->f->pixels[r->stream][0] = 99; /* nobody looks any more */
+  __atomic_store_n (&r->done, 1, __ATOMIC_RELEASE);
+  return NULL;
+}
+
+static gboolean
+is_done (Reading *r)
+{
+  g_usleep (20000);
+  return __atomic_load_n (&r->done, __ATOMIC_ACQUIRE);
+}
+
+/* Each picture is the caller's again as soon as it has been read, while its batch is yet to be computed; one that a
+ * batch has taken is not cancelled, and its result comes. */
+static void
+test_read (void)
+{
+  Fixture *f = fixture_new (2, 2);
+  Stops stops = { .reached = 0 };
+  Reading readings[2] = { { .f = f, .stream = 0 }, { .f = f, .stream = 1 } };
+  pthread_t threads[2];
+
+  pthread_mutex_init (&stops.lock, NULL);
+  pthread_cond_init (&stops.changed, NULL);
+  f->work.stops = &stops;
+  vig_stream_wait_read (f->streams[0], &f->requests[0][0]); /* was never submitted */
+  submit (f, 0);
+  submit (f, 1);
+  for (int i = 0; i < 2; i++)
+    pthread_create (&threads[i], NULL, wait_read, &readings[i]);
+  g_assert_false (is_done (&readings[0])); /* waits for a batch to take it */
+  g_assert_true (vig_batcher_start (f->batcher, NULL));
+  wait_for_stop (&stops, 1);
+  g_assert_cmpuint (vig_stream_cancel (f->streams[0], NULL), ==, 0);
+  g_assert_false (is_done (&readings[0]));
+  open_stop (&stops, 1);
+  pthread_join (threads[0], NULL);
+  g_assert_false (is_done (&readings[1]));
+  g_assert_cmpuint (vig_stream_cancel (f->streams[0], NULL), ==, 0);
+  open_stop (&stops, 2);
+  pthread_join (threads[1], NULL);
+  g_assert_false (vig_stream_cancel (f->streams[1], &f->requests[1][0]));
+  open_stop (&stops, 3);
+  expect_answer (f, 0, 0, 2);
+  expect_answer (f, 1, 0, 2);
+  vig_stream_wait_read (f->streams[0], &f->requests[0][0]); /* was answered */
+  fixture_free (f);
+  pthread_cond_destroy (&stops.changed);
+  pthread_mutex_destroy (&stops.lock);
 }
 
 /* ---- threads ---- */
@@ -600,10 +712,19 @@ camera (void *data)
     r->size = c->number % 5 == 0 ? 64 : 0;
     r->probabilities = results[i % IN_FLIGHT];
     g_assert_true (vig_stream_submit (stream, r, NULL));
-    if (c->plant)
+    for (int k = 0; c->plant && k < 20; k++) { /* before, while and after a batch reads it */
       *(volatile guint8 *) picture = (guint8) (c->number + (guint) i);
+      g_usleep (5);
+    }
     random = random * 1103515245 + 12345;
     switch (random >> 16 & 31) {
+      case 3: /* its time is over: the picture is wanted elsewhere, the result may come later */
+      case 4:
+        if (vig_stream_cancel (stream, r) == 0) {
+          vig_stream_wait_read (stream, r);
+          *picture = 0;
+        }
+        break;
       case 0:
         vig_stream_hurry (stream);
         break;
@@ -755,6 +876,7 @@ main (int argc, char **argv)
   g_test_add_func ("/batcher/bad-part", test_bad_part);
   g_test_add_func ("/batcher/cancel", test_cancel);
   g_test_add_func ("/batcher/called", test_called);
+  g_test_add_func ("/batcher/read", test_read);
   g_test_add_func ("/batcher/threads", test_threads);
   g_test_add_func ("/batcher/clock", test_clock);
   g_test_add_func ("/batcher/parts", test_parts);

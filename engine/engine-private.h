@@ -22,8 +22,8 @@ gboolean vig_engine_classify_resident (VigEngine *engine, guint n, guint height,
 typedef void (*VigReadFunc) (gpointer data, guint first, guint n);
 
 /* As vig_engine_classify_frames(), and tells @read (nullable) when pictures have been read, which is before the first of
- * them is computed unless their inputs are hundreds of megabytes (plan.c) or, on a GPU, more than two chunks. On failure
- * it may not have been told of all. */
+ * them is computed unless their inputs are hundreds of megabytes (plan.c) or, on a GPU, more than two chunks. On failure,
+ * and of pictures in a GPU's memory, it is not told: then the return says so. */
 gboolean vig_engine_classify_and_tell (VigEngine *engine, const VigFrame *frames, guint n, guint size, VigOutput *output,
     VigReadFunc read, gpointer data, GError **error);
 

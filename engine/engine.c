@@ -513,8 +513,9 @@ fill (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, VigOutput *
   if (!preprocess (e, work->frames, c->first, c->n, work->h, input, error))
     return FALSE;
   output->preprocess_us += g_get_monotonic_time () - begin;
-  if (work->read && !e->on_trial) /* the CPU that takes over reads them again */
-    work->read (work->data, c->first, c->n);
+  for (guint i = c->first; work->read && !e->on_trial && i < c->first + c->n; i++) /* the CPU that steps in reads again */
+    if (work->frames[i].memory == VIG_MEMORY_HOST) /* and a GPU its own when it comes to it */
+      work->read (work->data, i, 1);
   return TRUE;
 }
 

@@ -155,7 +155,8 @@ VIG_API void vig_stream_wait (VigStream *stream, VigRequest *request);
 /* Waits until nothing looks at the request's picture any more: a batch has taken it and read it, or it was answered. Of a
  * request that no batch has taken yet (see vig_stream_cancel()) that is as long as until then; of one that a batch has
  * taken no longer than the pictures of that batch take to be preprocessed, and the next one to start. (Longer only where
- * inputs of a batch take more than 256 MiB or, on a GPU, more than two of the pieces that it is computed in.) */
+ * inputs of a batch take more than 256 MiB or, on a GPU, more than two of the pieces that it is computed in; and a picture
+ * in a GPU's memory counts as read when the frame is answered.) */
 VIG_API void vig_stream_wait_read (VigStream *stream, VigRequest *request);
 
 /* A request, or all (NULL), that no batch has taken yet are answered at once, with VIG_ERROR_CANCELLED; done is not

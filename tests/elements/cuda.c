@@ -140,6 +140,16 @@ test_pipeline (void)
   close_pipeline (pipeline);
 }
 
+/* Loaded and warmed up, which takes more or less of the device. From here on the machine is like that. */
+static GstElement *
+launch_ready (const char *device, int n, const char *settings)
+{
+  GstElement *pipeline = launch (device, n);
+  g_assert_cmpint (gst_element_set_state (pipeline, GST_STATE_READY), ==, GST_STATE_CHANGE_SUCCESS);
+  emulated_machine (settings);
+  return pipeline;
+}
+
 /* The device is lost somewhere between the first frame and the last. One on the CPU beside it does not notice. */
 static void
 test_lost_in_pipeline (void)
@@ -149,7 +159,7 @@ test_lost_in_pipeline (void)
   int runs[2]; /* operations on the device until the first frame's end, and until the last one's */
   for (int i = 0; i < 2; i++) {
     emulated_machine ("");
-    GstElement *whole = launch ("cuda", i ? FRAMES : 1);
+    GstElement *whole = launch_ready ("cuda", i ? FRAMES : 1, "");
     g_assert_cmpuint (play (whole, &text), ==, 0);
     runs[i] = emulated_calls ("run");
     close_pipeline (whole);
@@ -158,8 +168,8 @@ test_lost_in_pipeline (void)
   for (int part = 0; part < 5; part++) {
     int at = runs[0] + 1 + (runs[1] - runs[0] - 1) * part / 4;
     g_autofree char *settings = g_strdup_printf ("VIG_EMU_FAIL=run:%d:cudaErrorIllegalAddress", at);
-    emulated_machine (settings);
-    GstElement *pipeline = launch ("cuda", FRAMES), *beside = launch ("cpu", FRAMES);
+    emulated_machine ("");
+    GstElement *pipeline = launch_ready ("cuda", FRAMES, settings), *beside = launch ("cpu", FRAMES);
     gst_element_set_state (beside, GST_STATE_PLAYING);
     guint errors = play (pipeline, &text);
     g_assert_cmpuint (errors, ==, 1);

@@ -24,6 +24,7 @@
 #include "gstvigframe.h"
 #include "gstvigkeeper.h"
 #include "gstvigmeta.h"
+#include "gstvigoverload.h"
 #include "gstvigqueue.h"
 #include "gstvigregions.h"
 #include "gstvigstats.h"
@@ -32,10 +33,7 @@
 GST_DEBUG_CATEGORY_STATIC (gst_vig_classify_debug);
 #define GST_CAT_DEFAULT gst_vig_classify_debug
 
-/* The latency is reported anew when what is measured has drifted this far from what was said, and not more often. */
-#define LATENCY_DRIFT 0.2
-#define LATENCY_PERIOD (5 * G_USEC_PER_SEC)
-#define LATENCY_EVERY 32 /* classified frames between two looks */
+#define LATENCY_EVERY 32 /* classified frames between two looks at what is measured */
 
 #define DEFAULT_DEVICE "auto"
 #define DEFAULT_PRECISION VIG_PRECISION_AUTO
@@ -52,6 +50,8 @@ GST_DEBUG_CATEGORY_STATIC (gst_vig_classify_debug);
 #define DEFAULT_MAX_BATCH 0
 #define DEFAULT_BATCH_DELAY (-1)
 #define DEFAULT_MAX_IN_FLIGHT 2
+#define DEFAULT_OVERLOAD GST_VIG_OVERLOAD_AUTO
+#define DEFAULT_LATENCY_BUDGET (-1)
 #define DEFAULT_REGIONS GST_VIG_REGIONS_FRAME
 #define DEFAULT_MIN_SIZE 0
 #define DEFAULT_MAX_OBJECTS 0
@@ -60,7 +60,8 @@ GST_DEBUG_CATEGORY_STATIC (gst_vig_classify_debug);
 enum {
   PROP_0, PROP_MODEL_FILE, PROP_LABELS_FILE, PROP_DEVICE, PROP_PRECISION, PROP_THREADS, PROP_TOP_K, PROP_THRESHOLD,
   PROP_INTERVAL, PROP_HOLD_RESULT, PROP_HOLD_MAX, PROP_INPUT_SIZE, PROP_POST_MESSAGES, PROP_ORIENTATION, PROP_SHARE,
-  PROP_MAX_BATCH, PROP_BATCH_DELAY, PROP_MAX_IN_FLIGHT, PROP_REGIONS, PROP_OBJECT_CLASSES, PROP_MIN_SIZE, PROP_MAX_OBJECTS,
+  PROP_MAX_BATCH, PROP_BATCH_DELAY, PROP_MAX_IN_FLIGHT, PROP_OVERLOAD, PROP_LATENCY_BUDGET,
+  PROP_REGIONS, PROP_OBJECT_CLASSES, PROP_MIN_SIZE, PROP_MAX_OBJECTS,
   PROP_RECLASSIFY_INTERVAL, PROP_STATS
 };
 
@@ -79,7 +80,9 @@ struct _GstVigClassify {
   char *object_classes;
   GPtrArray *wanted_classes; /* strings, what it lists; NULL: all. Never changed, replaced */
   GstVigStats stats;
-  GstClockTime latency; /* what LATENCY queries are told */
+  GstVigOverload overload;
+  gboolean live;             /* upstream is */
+  GstVigLatency latency;     /* what LATENCY queries are told */
 
   GstVigQueue queue;
   GstVigKeeper keeper; /* open from READY to NULL */
@@ -93,17 +96,20 @@ struct _GstVigClassify {
     guint model;            /* number of the one that the last frame was submitted to */
     GstVigTurns turns;
     gboolean hdr_warned;
+    guint max_in_flight;
+    guint held;              /* most frames that there may be, where a pool allows it */
   } in;
 
   /* Where they go out: the source task's, or its stream lock's. */
-  guint in_flight;          /* most that there may be */
+  guint room;               /* most frames that upstream's pool allows; changes while frames stand still */
   GstSegment segment;
+  GQueue late;              /* of GstVigFlight: their buffers have left, their results are still to come */
+  gboolean backwards_said;
   gboolean failed;          /* the last frame ended here, and the bus knows why */
   gboolean has_announced;
   GQuark announced;         /* label of the last message; 0: below the threshold */
   GstClockTime announced_since;
   guint64 latency_looks;
-  gint64 latency_posted;    /* microseconds, monotonic */
 };
 
 static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK, GST_PAD_ALWAYS,
@@ -203,7 +209,7 @@ open_model (GstVigClassify *self)
   }
   g_autoptr (GstVigLoaded) loaded = gst_vig_keeper_get (&self->keeper);
   GST_OBJECT_LOCK (self);
-  self->latency = loaded->latency;
+  self->latency = (GstVigLatency) { .told = loaded->latency };
   GST_OBJECT_UNLOCK (self);
   log_model (self, loaded);
   gst_vig_cuda_offer (loaded->cuda, GST_ELEMENT (self));
@@ -307,6 +313,57 @@ stream_time (const GstSegment *segment, GstBuffer *buffer)
   return gst_segment_to_stream_time (segment, GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
 }
 
+/* ---- how long a frame may stay --------------------------------------------------------------------------------- */
+
+/* Under the object lock. */
+static gboolean
+skips (GstVigClassify *self)
+{
+  return self->overload == GST_VIG_OVERLOAD_SKIP || (self->overload == GST_VIG_OVERLOAD_AUTO && self->live);
+}
+
+static GstClockTime
+get_budget (const GstVigSettings *settings, const GstVigLoaded *loaded)
+{
+  if (settings->latency_budget >= 0)
+    return (GstClockTime) settings->latency_budget;
+  return vig_shared_get_batch_delay (loaded->shared) * GST_USECOND + loaded->latency;
+}
+
+static void
+set_live (GstVigClassify *self, gboolean live)
+{
+  GST_OBJECT_LOCK (self);
+  if (self->live != live)
+    GST_INFO_OBJECT (self, "upstream is %slive", live ? "" : "not ");
+  self->live = live;
+  GST_OBJECT_UNLOCK (self);
+}
+
+static void
+ask_whether_live (GstVigClassify *self)
+{
+  g_autoptr (GstQuery) query = gst_query_new_latency ();
+  gboolean live = FALSE;
+  if (gst_pad_peer_query (self->sinkpad, query))
+    gst_query_parse_latency (query, &live, NULL, NULL);
+  set_live (self, live);
+}
+
+/* Before a frame comes in, and before upstream is told how many there may be. */
+static void
+set_places (GstVigClassify *self)
+{
+  guint held = self->in.max_in_flight;
+  g_autoptr (GstVigLoaded) loaded = gst_vig_keeper_get (&self->keeper);
+  GST_OBJECT_LOCK (self);
+  if (skips (self))
+    held = MAX (held, gst_vig_overload_frames_held (get_budget (&self->settings, loaded), &self->in.info));
+  GST_OBJECT_UNLOCK (self);
+  self->in.held = held;
+  gst_vig_queue_set_max_in_flight (&self->queue, MIN (held, self->room));
+}
+
 /* ---- frames come in -------------------------------------------------------------------------------------------- */
 
 static VigOrientation
@@ -319,11 +376,13 @@ upright (GstVigClassify *self, const GstVigSettings *settings)
 
 /* The settings of now, and the objects in the frame if they say so. */
 static void
-prepare (GstVigClassify *self, GstVigFlight *flight)
+prepare (GstVigClassify *self, GstVigFlight *flight, gint64 arrival)
 {
   guint n_skipped = 0;
   GST_OBJECT_LOCK (self);
   flight->settings = self->settings;
+  if (skips (self))
+    flight->until = arrival + (gint64) (get_budget (&flight->settings, flight->loaded) / GST_USECOND);
   g_autoptr (GPtrArray) classes = self->wanted_classes ? g_ptr_array_ref (self->wanted_classes) : NULL;
   GST_OBJECT_UNLOCK (self);
   flight->epoch = self->in.turns.epoch;
@@ -339,8 +398,9 @@ prepare (GstVigClassify *self, GstVigFlight *flight)
 
 /* Takes @buffer. What is wrong with it is said when it is its turn to leave. */
 static GstVigFlight *
-take_off (GstVigClassify *self, GstBuffer *buffer)
+take_off (GstVigClassify *self, GstBuffer *buffer, gint64 arrival)
 {
+  guint n_shed = 0;
   GstClockTime now = stream_time (&self->in.segment, buffer);
   if (GST_CLOCK_TIME_IS_VALID (now))
     gst_object_sync_values (GST_OBJECT (self), now);
@@ -348,16 +408,21 @@ take_off (GstVigClassify *self, GstBuffer *buffer)
   if (loaded->number != self->in.model)
     gst_vig_turns_end_results (&self->in.turns);
   self->in.model = loaded->number;
-  GstVigFlight *flight = gst_vig_flight_new (buffer, loaded);
-  prepare (self, flight);
+  GstVigFlight *flight = gst_vig_flight_new (buffer, loaded, &self->queue);
+  prepare (self, flight, arrival);
   if (!self->in.have_info) {
     g_set_error (&flight->error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT,
         "A frame came before any caps: nobody said what its bytes mean.");
     return flight;
   }
+  gboolean busy = flight->until != G_MAXINT64
+      && gst_vig_queue_get_computing (&self->queue) >= self->in.max_in_flight;
   g_autoptr (GArray) parts = gst_vig_turns_choose (&self->in.turns, flight,
-      running_time (&self->in.segment, buffer));
+      running_time (&self->in.segment, buffer), busy ? &n_shed : NULL);
   flight->due = parts->len > 0;
+  GST_OBJECT_LOCK (self);
+  self->stats.shed += n_shed;
+  GST_OBJECT_UNLOCK (self);
   if (flight->due)
     gst_vig_flight_start (flight, &self->in.info, upright (self, &flight->settings),
         (const GstVideoRectangle *) (gpointer) parts->data, parts->len);
@@ -380,55 +445,162 @@ get_span (GstVigClassify *self, GstBuffer *buffer)
   return span;
 }
 
-/* Parts of a frame may have been in several batches; it has waited for the last. */
+/* A message when the frame's label is another than that of the last message. */
 static void
-count_result (GstVigClassify *self, const GstVigFlight *flight)
+announce (GstVigClassify *self, const GstVigFlight *flight)
 {
-  gint64 latency = 0;
-  GST_OBJECT_LOCK (self);
-  self->stats.classified++;
-  self->stats.objects_classified += flight->n_shots - (flight->frame_shot != GST_VIG_NO_SHOT);
-  for (guint i = 0; i < flight->n_shots; i++) {
-    const VigRequest *request = &flight->shots[i].request;
-    gst_vig_times_add (&self->stats.preprocess, request->preprocess_us * GST_USECOND);
-    gst_vig_times_add (&self->stats.inference, request->inference_us * GST_USECOND);
-    gst_vig_times_add (&self->stats.batch, request->batch);
-    latency = MAX (latency, request->latency_us);
+  VigRank top;
+  vig_top_k (flight->shots[flight->frame_shot].probabilities, flight->loaded->n_classes, 1, &top);
+  const GstVigSettings *settings = &flight->settings;
+  GQuark label = top.value >= settings->threshold ? flight->loaded->quarks[top.index] : 0;
+  if (self->has_announced && label == self->announced)
+    return;
+  GstClockTime pts = flight->span.start;
+  if (settings->post_messages) {
+    GstStructure *message = gst_structure_new ("vig-label",
+        "label", G_TYPE_STRING, g_quark_to_string (label),
+        "confidence", G_TYPE_DOUBLE, (double) top.value,
+        "pts", G_TYPE_UINT64, pts,
+        "stream-time", G_TYPE_UINT64, flight->stream_time,
+        "running-time", G_TYPE_UINT64, flight->span.running,
+        "since", G_TYPE_UINT64, pts, NULL);
+    if (self->has_announced)
+      gst_structure_set (message,
+          "previous-label", G_TYPE_STRING, g_quark_to_string (self->announced),
+          "previous-since", G_TYPE_UINT64, self->announced_since, NULL);
+    gst_element_post_message (GST_ELEMENT (self), gst_message_new_element (GST_OBJECT (self), message));
   }
-  gst_vig_times_add (&self->stats.whole, latency * GST_USECOND);
+  self->has_announced = TRUE;
+  self->announced = label;
+  self->announced_since = pts;
+}
+
+/* What it took to get the results that have not been taken yet. Parts of a frame may have been in several batches; it has
+ * waited for the last. */
+static void
+count_results (GstVigClassify *self, const GstVigFlight *flight)
+{
+  gint64 latency = -1;
+  GST_OBJECT_LOCK (self);
+  for (guint i = 0; i < flight->n_shots; i++) {
+    const GstVigShot *shot = &flight->shots[i];
+    if (shot->state != GST_VIG_SHOT_THERE || shot->taken)
+      continue;
+    self->stats.objects_classified += i != flight->frame_shot;
+    gst_vig_times_add (&self->stats.preprocess, shot->request.preprocess_us * GST_USECOND);
+    gst_vig_times_add (&self->stats.inference, shot->request.inference_us * GST_USECOND);
+    gst_vig_times_add (&self->stats.batch, shot->request.batch);
+    latency = MAX (latency, shot->request.latency_us);
+  }
+  if (latency >= 0)
+    gst_vig_times_add (&self->stats.whole, latency * GST_USECOND);
   GST_OBJECT_UNLOCK (self);
 }
 
-/* The flight's results become the last ones, of the frame and of its objects. FALSE: it has none. */
-static gboolean
-take_result (GstVigClassify *self, GstVigFlight *flight)
+/* A shot's result becomes the last one of the frame, or of an object; unless it comes late and one of a later frame is
+ * there already. */
+static void
+take_shot (const GstVigFlight *flight, guint i, const guint64 *tracking_id)
 {
-  if (!gst_vig_flight_land (flight))
-    return FALSE;
   GstVigHeld *held = &flight->loaded->held;
-  const GstVigSpan span = get_span (self, flight->buffer);
-  if (flight->frame_shot != GST_VIG_NO_SHOT)
-    gst_vig_held_put (held, flight->epoch, NULL, &span, flight->shots[flight->frame_shot].probabilities);
+  if (i == GST_VIG_NO_SHOT || flight->shots[i].state != GST_VIG_SHOT_THERE || flight->shots[i].taken)
+    return;
+  const GstVigLast *last = gst_vig_held_get (held, flight->epoch, tracking_id);
+  GstClockTime then = last ? last->span.running : GST_CLOCK_TIME_NONE, now = flight->span.running;
+  if (!flight->buffer && GST_CLOCK_TIME_IS_VALID (then) && GST_CLOCK_TIME_IS_VALID (now) && now < then)
+    return;
+  gst_vig_held_put (held, flight->epoch, tracking_id, &flight->span, flight->shots[i].probabilities);
+}
+
+/* The flight's results become the last ones, of the frame and of its objects. */
+static void
+take_results (GstVigClassify *self, GstVigFlight *flight)
+{
+  gboolean news = flight->frame_shot != GST_VIG_NO_SHOT && !flight->shots[flight->frame_shot].taken
+      && flight->shots[flight->frame_shot].state == GST_VIG_SHOT_THERE;
+  take_shot (flight, flight->frame_shot, NULL);
   for (guint i = 0; flight->regions && i < flight->regions->len; i++) {
     const GstVigRegion *region = &g_array_index (flight->regions, GstVigRegion, i);
-    if (region->tracked && region->shot != GST_VIG_NO_SHOT)
-      gst_vig_held_put (held, flight->epoch, &region->tracking_id, &span, flight->shots[region->shot].probabilities);
+    if (region->tracked)
+      take_shot (flight, region->shot, &region->tracking_id);
   }
-  count_result (self, flight);
+  count_results (self, flight);
+  for (guint i = 0; i < flight->n_shots; i++)
+    flight->shots[i].taken = flight->shots[i].state == GST_VIG_SHOT_THERE;
+  if (news)
+    announce (self, flight);
+}
+
+/* Results of frames that have left without them, in the order of the frames. That one failed is said with @flight. */
+static void
+take_late_results (GstVigClassify *self, GstVigFlight *flight)
+{
+  GstVigFlight *late;
+  while ((late = g_queue_peek_head (&self->late)) && gst_vig_flight_is_over (late)) {
+    g_queue_pop_head (&self->late);
+    if (late->error && !flight->error)
+      flight->error = g_steal_pointer (&late->error);
+    if (late->epoch == flight->epoch)
+      take_results (self, late);
+    gst_mini_object_unref (GST_MINI_OBJECT_CAST (late));
+  }
+}
+
+/* Waits for the frame's results for as long as it may, and until nothing looks at it any more. FALSE: a flush has come. */
+static gboolean
+finish (GstVigClassify *self, GstVigFlight *flight)
+{
+  guint n_shed, n_there = 0, n_out = 0;
+  flight->span = get_span (self, flight->buffer);
+  flight->stream_time = stream_time (&self->segment, flight->buffer);
+  if (self->segment.rate < 0)
+    flight->settings.hold_result = FALSE;
+  if (!gst_vig_queue_wait_computed (&self->queue, &flight->out, flight->until))
+    return FALSE;
+  gst_vig_flight_leave (flight, &n_shed);
+  take_late_results (self, flight);
+  if (!flight->error)
+    take_results (self, flight);
+  for (guint i = 0; i < flight->n_shots; i++) {
+    n_there += flight->shots[i].state == GST_VIG_SHOT_THERE;
+    n_out += flight->shots[i].state == GST_VIG_SHOT_OUT;
+  }
+  GST_OBJECT_LOCK (self);
+  self->stats.shed += n_shed;
+  self->stats.late += n_out;
+  if (flight->error)
+    ;
+  else if (n_there + n_out > 0)
+    self->stats.classified++;
+  else
+    self->stats.skipped++;
+  GST_OBJECT_UNLOCK (self);
   return TRUE;
+}
+
+/* What is still to come of it comes later. Takes @flight. */
+static void
+put_away (GstVigClassify *self, GstVigFlight *flight)
+{
+  if (gst_vig_flight_is_over (flight))
+    gst_mini_object_unref (GST_MINI_OBJECT_CAST (flight));
+  else
+    g_queue_push_tail (&self->late, flight);
+}
+
+static void
+drop_late (GstVigClassify *self)
+{
+  g_queue_clear_full (&self->late, (GDestroyNotify) gst_mini_object_unref);
 }
 
 /* Says on the bus why the frame goes no further; what its upstream is told. */
 static GstFlowReturn
 give_up (GstVigClassify *self, GstVigFlight *flight)
 {
-  GError *error = g_steal_pointer (&flight->error);
-  if (g_error_matches (error, VIG_ERROR, VIG_ERROR_CANCELLED)) { /* by a flush */
-    g_error_free (error);
-    return GST_FLOW_FLUSHING;
-  }
-  post_error (self, error);
-  return flight->due ? GST_FLOW_ERROR : GST_FLOW_NOT_NEGOTIATED;
+  gboolean no_caps = !flight->due && flight->error->domain == GST_STREAM_ERROR;
+  post_error (self, g_steal_pointer (&flight->error));
+  return no_caps ? GST_FLOW_NOT_NEGOTIATED : GST_FLOW_ERROR;
 }
 
 /* What is to be said about a frame, or about an object in it. */
@@ -461,14 +633,14 @@ find_held (const GstVigFlight *flight, GstClockTime now, Saying *s)
 
 /* FALSE: nothing. */
 static gboolean
-find_saying (const GstVigFlight *flight, const GstVigSpan *span, GstVigRegion *region, Saying *s)
+find_saying (const GstVigFlight *flight, GstVigRegion *region, Saying *s)
 {
   guint shot = region ? region->shot : flight->frame_shot;
   *s = (Saying) { .region = region };
-  if (shot == GST_VIG_NO_SHOT)
-    return find_held (flight, span->running, s);
+  if (shot == GST_VIG_NO_SHOT || flight->shots[shot].state != GST_VIG_SHOT_THERE)
+    return find_held (flight, flight->span.running, s);
   s->probabilities = flight->shots[shot].probabilities;
-  s->span = *span;
+  s->span = flight->span;
   return TRUE;
 }
 
@@ -477,14 +649,13 @@ static GArray *
 find_sayings (GstVigClassify *self, const GstVigFlight *flight)
 {
   GArray *sayings = g_array_new (FALSE, FALSE, sizeof (Saying));
-  const GstVigSpan span = get_span (self, flight->buffer);
   const guint n_objects = flight->regions ? flight->regions->len : 0;
   guint n_said = 0, n_held = 0;
   Saying s;
-  if (find_saying (flight, &span, NULL, &s))
+  if (find_saying (flight, NULL, &s))
     g_array_append_val (sayings, s);
   for (guint i = 0; i < n_objects; i++) {
-    if (!find_saying (flight, &span, &g_array_index (flight->regions, GstVigRegion, i), &s))
+    if (!find_saying (flight, &g_array_index (flight->regions, GstVigRegion, i), &s))
       continue;
     g_array_append_val (sayings, s);
     n_said++;
@@ -495,37 +666,6 @@ find_sayings (GstVigClassify *self, const GstVigFlight *flight)
   self->stats.objects_skipped += n_objects - n_said;
   GST_OBJECT_UNLOCK (self);
   return sayings;
-}
-
-/* A message when the frame's label is another than that of the last message. */
-static void
-announce (GstVigClassify *self, const GstVigFlight *flight, const Saying *s)
-{
-  VigRank top;
-  GstBuffer *buffer = flight->buffer;
-  vig_top_k (s->probabilities, flight->loaded->n_classes, 1, &top);
-  const GstVigSettings *settings = &flight->settings;
-  GQuark label = top.value >= settings->threshold ? flight->loaded->quarks[top.index] : 0;
-  if (self->has_announced && label == self->announced)
-    return;
-  GstClockTime pts = GST_BUFFER_PTS (buffer);
-  if (settings->post_messages) {
-    GstStructure *message = gst_structure_new ("vig-label",
-        "label", G_TYPE_STRING, g_quark_to_string (label),
-        "confidence", G_TYPE_DOUBLE, (double) top.value,
-        "pts", G_TYPE_UINT64, pts,
-        "stream-time", G_TYPE_UINT64, stream_time (&self->segment, buffer),
-        "running-time", G_TYPE_UINT64, running_time (&self->segment, buffer),
-        "since", G_TYPE_UINT64, pts, NULL);
-    if (self->has_announced)
-      gst_structure_set (message,
-          "previous-label", G_TYPE_STRING, g_quark_to_string (self->announced),
-          "previous-since", G_TYPE_UINT64, self->announced_since, NULL);
-    gst_element_post_message (GST_ELEMENT (self), gst_message_new_element (GST_OBJECT (self), message));
-  }
-  self->has_announced = TRUE;
-  self->announced = label;
-  self->announced_since = pts;
 }
 
 /* The same frame, but one that metadata can be added to: a shell around the same memory if others hold the buffer too.
@@ -585,48 +725,34 @@ attach (GstVigClassify *self, GstBuffer *buffer, const GstVigFlight *flight, con
 
 /* Tells the pipeline when our latency is no longer what it was told. */
 static void
-watch_latency (GstVigClassify *self)
+watch_latency (GstVigClassify *self, const GstVigFlight *flight)
 {
-  if (++self->latency_looks % LATENCY_EVERY != 0)
-    return;
-  gint64 now = g_get_monotonic_time ();
-  if (self->latency_posted && now - self->latency_posted < LATENCY_PERIOD)
-    return;
   GST_OBJECT_LOCK (self);
-  GstClockTime measured = gst_vig_times_p99 (&self->stats.whole);
-  double drift = ((double) measured - (double) self->latency) / MAX (self->latency, 1);
-  gboolean changed = ABS (drift) > LATENCY_DRIFT;
-  if (changed)
-    self->latency = measured;
+  GstClockTime is = self->latency.told;
+  if (skips (self))
+    is = get_budget (&self->settings, flight->loaded);
+  else if (flight->due && ++self->latency_looks % LATENCY_EVERY == 0)
+    is = gst_vig_times_p99 (&self->stats.whole);
+  gboolean changed = gst_vig_latency_changes (&self->latency, is, g_get_monotonic_time ());
   GST_OBJECT_UNLOCK (self);
-  if (changed) {
-    GST_INFO_OBJECT (self, "latency is now %" GST_TIME_FORMAT, GST_TIME_ARGS (measured));
-    self->latency_posted = now;
-    gst_element_post_message (GST_ELEMENT (self), gst_message_new_latency (GST_OBJECT (self)));
-  }
+  if (!changed)
+    return;
+  GST_INFO_OBJECT (self, "latency is now %" GST_TIME_FORMAT, GST_TIME_ARGS (is));
+  gst_element_post_message (GST_ELEMENT (self), gst_message_new_latency (GST_OBJECT (self)));
 }
 
-/* Takes @flight. */
+/* One that is finished. */
 static GstFlowReturn
 send_frame (GstVigClassify *self, GstVigFlight *flight)
 {
-  gboolean due = flight->due;
-  self->failed = flight->error || (due && !take_result (self, flight));
-  if (self->failed) {
-    GstFlowReturn flow = give_up (self, flight);
-    gst_mini_object_unref (GST_MINI_OBJECT_CAST (flight));
-    return flow;
-  }
+  self->failed = flight->error != NULL;
+  if (self->failed)
+    return give_up (self, flight);
   g_autoptr (GArray) sayings = find_sayings (self, flight);
-  if (flight->frame_shot != GST_VIG_NO_SHOT)
-    announce (self, flight, &g_array_index (sayings, Saying, 0));
   GstBuffer *buffer = attach (self, gst_vig_flight_steal_buffer (flight), flight, sayings);
-  gst_mini_object_unref (GST_MINI_OBJECT_CAST (flight));
-  if (due)
-    watch_latency (self);
+  watch_latency (self, flight);
 
   GST_OBJECT_LOCK (self);
-  self->stats.skipped += !due;
   gst_vig_stats_frame_left (&self->stats, g_get_monotonic_time ());
   GST_OBJECT_UNLOCK (self);
   return gst_pad_push (self->srcpad, buffer);
@@ -651,6 +777,17 @@ take_caps (GstVigClassify *self, const GstVideoInfo *info)
         ("The video is HDR (%s), but models expect SDR pictures: without tone mapping in front of vigclassify the "
             "results may be poor.", transfer == GST_VIDEO_TRANSFER_SMPTE2084 ? "PQ" : "HLG"), (NULL));
   }
+}
+
+/* Results say nothing about frames that come the other way round. */
+static void
+take_segment (GstVigClassify *self, GstEvent *event)
+{
+  gboolean backwards = self->in.segment.rate < 0;
+  gst_event_copy_segment (event, &self->in.segment);
+  if (backwards != (self->in.segment.rate < 0))
+    gst_vig_turns_end_results (&self->in.turns);
+  ask_whether_live (self);
 }
 
 static void
@@ -681,6 +818,16 @@ check_flow_at_eos (GstVigClassify *self)
 }
 
 static void
+say_backwards (GstVigClassify *self)
+{
+  if (self->segment.rate >= 0 || self->backwards_said)
+    return;
+  self->backwards_said = TRUE;
+  GST_ELEMENT_INFO (self, STREAM, NOT_IMPLEMENTED,
+      ("The stream plays backwards: frames are classified, but no result is held for those that follow."), (NULL));
+}
+
+static void
 send_event (GstVigClassify *self, GstEvent *event)
 {
   switch (GST_EVENT_TYPE (event)) {
@@ -693,6 +840,7 @@ send_event (GstVigClassify *self, GstEvent *event)
       break;
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment (event, &self->segment);
+      say_backwards (self);
       gst_vig_queue_forgive (&self->queue, GST_FLOW_EOS);
       break;
     case GST_EVENT_EOS:
@@ -706,21 +854,21 @@ send_event (GstVigClassify *self, GstEvent *event)
 }
 
 /* Memory goes through untouched, so what downstream can take is what upstream may send; only that we hold @held at most.
- * Returns how many we may hold: fewer where a pool cannot grow by that many. */
+ * Returns how many we may hold where a pool cannot grow by more; G_MAXUINT: any number. */
 static guint
 ask_for_more_buffers (GstQuery *query, guint held)
 {
-  guint may_hold = held;
+  guint room = G_MAXUINT;
   for (guint i = 0; i < gst_query_get_n_allocation_pools (query); i++) {
     GstBufferPool *pool;
     guint size, min, max;
     gst_query_parse_nth_allocation_pool (query, i, &pool, &size, &min, &max);
-    guint more = max == 0 ? held : MIN (held, max - MIN (min, max));
-    gst_query_set_nth_allocation_pool (query, i, pool, size, min + more, max);
-    may_hold = MIN (may_hold, MAX (more, 1));
+    guint more = max == 0 ? G_MAXUINT : max - MIN (min, max);
+    gst_query_set_nth_allocation_pool (query, i, pool, size, min + MIN (held, more), max);
+    room = MIN (room, MAX (more, 1));
     g_clear_object (&pool);
   }
-  return may_hold;
+  return room;
 }
 
 static gboolean
@@ -728,7 +876,7 @@ send_query (GstVigClassify *self, GstQuery *query)
 {
   gboolean answer = gst_pad_peer_query (self->srcpad, query);
   if (answer && GST_QUERY_TYPE (query) == GST_QUERY_ALLOCATION)
-    gst_vig_queue_set_max_in_flight (&self->queue, ask_for_more_buffers (query, self->in_flight));
+    self->room = ask_for_more_buffers (query, self->in.held); /* its asker waits, so these are ours */
   return answer;
 }
 
@@ -737,12 +885,14 @@ static GstFlowReturn
 pass_frame (GstVigClassify *self, GstVigFlight *flight)
 {
   gboolean told;
-  GstFlowReturn flow = gst_vig_queue_get_flow (&self->queue, &told);
-  if (flow >= GST_FLOW_OK)
-    return send_frame (self, flight);
-  if (flight->due)
-    take_result (self, flight); /* later frames may hold it */
-  gst_mini_object_unref (GST_MINI_OBJECT_CAST (flight));
+  GstFlowReturn flow = GST_FLOW_FLUSHING;
+  if (finish (self, flight)) {
+    flow = gst_vig_queue_get_flow (&self->queue, &told);
+    if (flow >= GST_FLOW_OK)
+      flow = send_frame (self, flight);
+    gst_clear_buffer (&flight->buffer);
+  }
+  put_away (self, flight);
   return flow;
 }
 
@@ -768,15 +918,17 @@ static GstFlowReturn
 sink_chain (GstPad *pad, GstObject *parent, GstBuffer *buffer)
 {
   GstVigClassify *self = GST_VIG_CLASSIFY (parent);
+  const gint64 arrival = g_get_monotonic_time ();
   GST_OBJECT_LOCK (self);
   self->stats.frames_in++;
   GST_OBJECT_UNLOCK (self);
+  set_places (self);
   GstFlowReturn flow = gst_vig_queue_wait_for_place (&self->queue);
   if (flow < GST_FLOW_OK) {
     gst_buffer_unref (buffer);
     return flow;
   }
-  GstVigFlight *flight = take_off (self, buffer);
+  GstVigFlight *flight = take_off (self, buffer, arrival);
   return gst_vig_queue_push_frame (&self->queue, GST_MINI_OBJECT_CAST (flight)) ? flow : GST_FLOW_FLUSHING;
 }
 
@@ -804,20 +956,10 @@ explain_caps (GstPad *pad, GstPadProbeInfo *info, gpointer data)
   return GST_PAD_PROBE_OK;
 }
 
-/* Nothing of what is in flight is wanted any more. */
-static void
-drop_everything (GstVigClassify *self)
-{
-  gst_vig_queue_set_flushing (&self->queue, TRUE);
-  g_autoptr (GstVigLoaded) loaded = gst_vig_keeper_get (&self->keeper);
-  if (loaded)
-    vig_stream_cancel (loaded->stream, NULL); /* the one that the task waits for */
-}
-
 static gboolean
 flush_start (GstVigClassify *self, GstEvent *event)
 {
-  drop_everything (self);
+  gst_vig_queue_set_flushing (&self->queue, TRUE);
   gboolean ok = gst_pad_push_event (self->srcpad, event);
   gst_pad_pause_task (self->srcpad); /* waits until the frame in flight is out */
   return ok;
@@ -832,7 +974,7 @@ flush_stop (GstVigClassify *self, GstEvent *event)
   gst_vig_turns_end_results (&self->in.turns);
   if (reset_time)
     gst_segment_init (&self->in.segment, GST_FORMAT_TIME);
-  drop_everything (self); /* as it is, unless no FLUSH_START came before, or another start */
+  gst_vig_queue_set_flushing (&self->queue, TRUE); /* as it is, unless no FLUSH_START came before, or another start */
   GST_PAD_STREAM_LOCK (self->srcpad);
   self->has_announced = FALSE;
   if (reset_time)
@@ -872,7 +1014,7 @@ take_event (GstVigClassify *self, GstEvent *event)
       take_caps (self, &info);
       break;
     case GST_EVENT_SEGMENT:
-      gst_event_copy_segment (event, &self->in.segment);
+      take_segment (self, event);
       break;
     case GST_EVENT_TAG:
       take_tags (self, event);
@@ -962,7 +1104,10 @@ sink_query (GstPad *pad, GstObject *parent, GstQuery *query)
   if (!GST_QUERY_IS_SERIALIZED (query))
     return answer_query (self, pad, query);
   hurry (self);
-  return gst_vig_queue_ask (&self->queue, query);
+  set_places (self);
+  gboolean answer = gst_vig_queue_ask (&self->queue, query);
+  set_places (self); /* ALLOCATION may have said that there is room for fewer */
+  return answer;
 }
 
 static gboolean
@@ -988,10 +1133,14 @@ src_query (GstPad *pad, GstObject *parent, GstQuery *query)
   gboolean live;
   GstClockTime min, max;
   gst_query_parse_latency (query, &live, &min, &max);
+  set_live (self, live);
+  g_autoptr (GstVigLoaded) loaded = gst_vig_keeper_get (&self->keeper);
   GST_OBJECT_LOCK (self);
-  min += self->latency;
+  if (loaded && skips (self))
+    self->latency.told = get_budget (&self->settings, loaded);
+  min += self->latency.told;
   if (GST_CLOCK_TIME_IS_VALID (max))
-    max += self->latency;
+    max += self->latency.told;
   GST_OBJECT_UNLOCK (self);
   gst_query_set_latency (query, live, min, max);
   return TRUE;
@@ -1003,11 +1152,11 @@ src_activate_mode (GstPad *pad, GstObject *parent, GstPadMode mode, gboolean act
   GstVigClassify *self = GST_VIG_CLASSIFY (parent);
   if (mode != GST_PAD_MODE_PUSH)
     return FALSE;
-  if (active)
-    gst_vig_queue_set_flushing (&self->queue, FALSE);
-  else
-    drop_everything (self);
-  return active ? gst_pad_start_task (pad, loop, self, NULL) : gst_pad_stop_task (pad);
+  gst_vig_queue_set_flushing (&self->queue, !active);
+  gboolean ok = active ? gst_pad_start_task (pad, loop, self, NULL) : gst_pad_stop_task (pad);
+  if (ok && !active)
+    drop_late (self);
+  return ok;
 }
 
 /* ---- the element ----------------------------------------------------------------------------------------------- */
@@ -1024,7 +1173,8 @@ reset_stream (GstVigClassify *self)
   self->in.stream_orientation = self->in.global_orientation = 0;
   gst_segment_init (&self->in.segment, GST_FORMAT_TIME);
   self->latency_looks = 0;
-  self->latency_posted = 0;
+  self->backwards_said = FALSE;
+  self->room = G_MAXUINT;
   gst_segment_init (&self->segment, GST_FORMAT_TIME);
 }
 
@@ -1039,10 +1189,12 @@ start_stream (GstVigClassify *self)
   reset_stream (self);
   GST_OBJECT_LOCK (self);
   self->stats = (GstVigStats) { 0 };
-  self->in_flight = self->max_in_flight;
+  self->in.max_in_flight = self->in.held = self->max_in_flight;
+  self->latency.posted = 0;
+  self->live = FALSE;
   self->started = TRUE;
   GST_OBJECT_UNLOCK (self);
-  gst_vig_queue_set_max_in_flight (&self->queue, self->in_flight);
+  gst_vig_queue_set_max_in_flight (&self->queue, self->in.held);
   change_model (self); /* if another has been set since it was loaded */
   return TRUE;
 }
@@ -1072,7 +1224,7 @@ get_stats (GstVigClassify *self)
   g_autoptr (GstVigLoaded) loaded = gst_vig_keeper_get (&self->keeper);
   GST_OBJECT_LOCK (self);
   gst_vig_stats_to_structure (&self->stats, stats);
-  gst_structure_set (stats, "latency", G_TYPE_UINT64, self->latency,
+  gst_structure_set (stats, "latency", G_TYPE_UINT64, self->latency.told,
       "sharers", G_TYPE_UINT64, (guint64) (loaded ? vig_shared_get_n_users (loaded->shared) : 0), NULL);
   GST_OBJECT_UNLOCK (self);
   return stats;
@@ -1152,6 +1304,12 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
       break;
     case PROP_RECLASSIFY_INTERVAL:
       settings->reclassify_interval = g_value_get_uint (value);
+      break;
+    case PROP_OVERLOAD:
+      self->overload = g_value_get_enum (value);
+      break;
+    case PROP_LATENCY_BUDGET:
+      settings->latency_budget = g_value_get_int64 (value);
       break;
     case PROP_TOP_K:
       settings->top_k = g_value_get_uint (value);
@@ -1243,6 +1401,12 @@ get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
       break;
     case PROP_RECLASSIFY_INTERVAL:
       g_value_set_uint (value, settings->reclassify_interval);
+      break;
+    case PROP_OVERLOAD:
+      g_value_set_enum (value, self->overload);
+      break;
+    case PROP_LATENCY_BUDGET:
+      g_value_set_int64 (value, settings->latency_budget);
       break;
     case PROP_TOP_K:
       g_value_set_uint (value, settings->top_k);
@@ -1341,8 +1505,16 @@ install_properties (GObjectClass *class)
           "How long, in nanoseconds, a frame waits at most for frames of other elements to share its batch with (-1: as "
           "another of them says, or 5 ms)", -1, VIG_SHARED_MAX_DELAY * (gint64) GST_USECOND, DEFAULT_BATCH_DELAY, ready));
   g_object_class_install_property (class, PROP_MAX_IN_FLIGHT, g_param_spec_uint ("max-in-flight", "Most in flight",
-          "Most frames that this element holds: those that wait for a batch, are in one, or are on their way downstream",
+          "Most frames that this element holds: those that wait for a batch, are in one, or are on their way downstream; "
+          "where frames do not wait for their results (overload), most that wait for a batch or are in one",
           1, 1024, DEFAULT_MAX_IN_FLIGHT, ready));
+  g_object_class_install_property (class, PROP_OVERLOAD, g_param_spec_enum ("overload", "Overload",
+          "What happens where frames come faster than they are classified: they wait for their results, or for "
+          "latency-budget at most and then leave with the last one", gst_vig_overload_get_type (), DEFAULT_OVERLOAD,
+          playing));
+  g_object_class_install_property (class, PROP_LATENCY_BUDGET, g_param_spec_int64 ("latency-budget", "Latency budget",
+          "With overload=skip, how long, in nanoseconds, a frame waits at most for its result (-1: batch-delay and the "
+          "99th percentile measured while warming up)", -1, G_MAXINT64, DEFAULT_LATENCY_BUDGET, playing));
   g_object_class_install_property (class, PROP_REGIONS, g_param_spec_enum ("regions", "Regions",
           "What is classified: the frame, or the objects that upstream has found in it (GstAnalyticsODMtd, "
           "GstVideoRegionOfInterestMeta), or both", gst_vig_regions_get_type (), DEFAULT_REGIONS, playing));
@@ -1380,6 +1552,7 @@ gst_vig_classify_class_init (GstVigClassifyClass *class)
       "untouched", "the gst-vig authors");
   gst_type_mark_as_plugin_api (precision_get_type (), 0);
   gst_type_mark_as_plugin_api (gst_vig_regions_get_type (), 0);
+  gst_type_mark_as_plugin_api (gst_vig_overload_get_type (), 0);
   gst_vig_meta_register ();
 }
 
@@ -1391,11 +1564,13 @@ gst_vig_classify_init (GstVigClassify *self)
     .share = DEFAULT_SHARE, .max_batch = DEFAULT_MAX_BATCH, .batch_delay = DEFAULT_BATCH_DELAY,
   };
   self->max_in_flight = DEFAULT_MAX_IN_FLIGHT;
+  self->overload = DEFAULT_OVERLOAD;
   self->settings = (GstVigSettings) {
     .top_k = DEFAULT_TOP_K, .interval = DEFAULT_INTERVAL, .input_size = DEFAULT_INPUT_SIZE,
     .threshold = DEFAULT_THRESHOLD, .hold_result = DEFAULT_HOLD_RESULT, .post_messages = DEFAULT_POST_MESSAGES,
     .hold_max = DEFAULT_HOLD_MAX, .orientation = DEFAULT_ORIENTATION, .regions = DEFAULT_REGIONS,
     .min_size = DEFAULT_MIN_SIZE, .max_objects = DEFAULT_MAX_OBJECTS, .reclassify_interval = DEFAULT_RECLASSIFY_INTERVAL,
+    .latency_budget = DEFAULT_LATENCY_BUDGET,
   };
   gst_vig_queue_init (&self->queue, DEFAULT_MAX_IN_FLIGHT);
   gst_vig_turns_init (&self->in.turns);

@@ -15,12 +15,10 @@ flight_get_type (void)
 static void
 flight_free (GstVigFlight *flight)
 {
-  for (guint i = 0; i < flight->n_shots; i++)
-    if (flight->shots[i].submitted)
-      vig_stream_cancel (flight->loaded->stream, &flight->shots[i].request);
-  gst_vig_flight_land (flight);
-  for (guint i = 0; i < flight->n_shots; i++)
-    g_clear_error (&flight->shots[i].error);
+  guint n_shed;
+  gst_vig_flight_leave (flight, &n_shed);
+  gst_vig_queue_wait_all_computed (flight->queue, &flight->out);
+  gst_vig_flight_is_over (flight);
   g_free (flight->shots);
   g_free (flight->probabilities);
   g_clear_pointer (&flight->regions, g_array_unref);
@@ -31,15 +29,28 @@ flight_free (GstVigFlight *flight)
 }
 
 GstVigFlight *
-gst_vig_flight_new (GstBuffer *buffer, GstVigLoaded *loaded)
+gst_vig_flight_new (GstBuffer *buffer, GstVigLoaded *loaded, GstVigQueue *queue)
 {
   GstVigFlight *flight = g_new0 (GstVigFlight, 1);
   flight->buffer = buffer;
   flight->loaded = gst_vig_loaded_ref (loaded);
+  flight->queue = queue;
+  flight->until = G_MAXINT64;
   flight->frame_shot = GST_VIG_NO_SHOT;
   gst_mini_object_init (GST_MINI_OBJECT_CAST (flight), 0, flight_get_type (), NULL, NULL,
       (GstMiniObjectFreeFunction) flight_free);
   return flight;
+}
+
+/* The engine's thread. The flight may be gone when the queue knows. */
+static void
+shot_answered (VigRequest *request, gpointer user_data)
+{
+  GstVigFlight *flight = user_data;
+  GstVigShot *shot = (GstVigShot *) request;
+  G_STATIC_ASSERT (G_STRUCT_OFFSET (GstVigShot, request) == 0);
+  g_atomic_int_set (&shot->answered, TRUE);
+  gst_vig_queue_computed (flight->queue, &flight->out, 1);
 }
 
 static void
@@ -57,6 +68,8 @@ aim (GstVigFlight *flight, GstVigShot *shot, const GstVideoRectangle *part)
   /* nobody knows which of the next frames has objects */
   request->last = flight->settings.interval > 1 || flight->settings.regions == GST_VIG_REGIONS_OBJECTS;
   request->probabilities = shot->probabilities;
+  request->done = shot_answered;
+  request->user_data = flight;
 }
 
 static void
@@ -65,10 +78,13 @@ submit (GstVigFlight *flight)
   g_autofree VigRequest **requests = g_new (VigRequest *, flight->n_shots);
   for (guint i = 0; i < flight->n_shots; i++)
     requests[i] = &flight->shots[i].request;
-  if (!vig_stream_submit_all (flight->loaded->stream, requests, flight->n_shots, &flight->error))
+  gst_vig_queue_compute (flight->queue, &flight->out, flight->n_shots);
+  if (!vig_stream_submit_all (flight->loaded->stream, requests, flight->n_shots, &flight->error)) {
+    gst_vig_queue_computed (flight->queue, &flight->out, flight->n_shots);
     return;
+  }
   for (guint i = 0; i < flight->n_shots; i++)
-    flight->shots[i].submitted = TRUE;
+    flight->shots[i].state = GST_VIG_SHOT_OUT;
 }
 
 static void
@@ -110,25 +126,64 @@ gst_vig_flight_start (GstVigFlight *flight, const GstVideoInfo *info, VigOrienta
   submit (flight);
 }
 
-static void
-land_shot (GstVigFlight *flight, GstVigShot *shot)
+/* Takes the results that have come. FALSE: some are still to come. */
+static gboolean
+land (GstVigFlight *flight)
 {
-  if (!shot->submitted)
-    return;
-  vig_stream_wait (flight->loaded->stream, &shot->request);
-  shot->submitted = FALSE;
-  shot->error = g_steal_pointer (&shot->request.error);
-  if (shot->error && !flight->error)
-    flight->error = g_error_copy (shot->error);
+  gboolean all = TRUE;
+  for (guint i = 0; i < flight->n_shots; i++) {
+    GstVigShot *shot = &flight->shots[i];
+    if (shot->state != GST_VIG_SHOT_OUT)
+      continue;
+    if (!g_atomic_int_get (&shot->answered)) {
+      all = FALSE;
+      continue;
+    }
+    shot->state = shot->request.error ? GST_VIG_SHOT_NONE : GST_VIG_SHOT_THERE;
+    if (flight->error)
+      g_clear_error (&shot->request.error);
+    else
+      flight->error = g_steal_pointer (&shot->request.error);
+  }
+  return all;
+}
+
+static guint
+cancel (GstVigFlight *flight)
+{
+  guint n = 0;
+  for (guint i = 0; i < flight->n_shots; i++) {
+    GstVigShot *shot = &flight->shots[i];
+    if (shot->state != GST_VIG_SHOT_OUT || vig_stream_cancel (flight->loaded->stream, &shot->request) == 0)
+      continue;
+    shot->state = GST_VIG_SHOT_NONE;
+    g_clear_error (&shot->request.error);
+    n++;
+  }
+  if (n > 0)
+    gst_vig_queue_computed (flight->queue, &flight->out, n);
+  return n;
 }
 
 gboolean
-gst_vig_flight_land (GstVigFlight *flight)
+gst_vig_flight_leave (GstVigFlight *flight, guint *n_shed)
 {
-  for (guint i = 0; i < flight->n_shots; i++)
-    land_shot (flight, &flight->shots[i]);
+  *n_shed = 0;
+  if (!land (flight)) {
+    *n_shed = cancel (flight);
+    for (guint i = 0; i < flight->n_shots; i++)
+      if (flight->shots[i].state == GST_VIG_SHOT_OUT)
+        vig_stream_wait_read (flight->loaded->stream, &flight->shots[i].request);
+    land (flight);
+  }
   unmap (flight);
   return !flight->error;
+}
+
+gboolean
+gst_vig_flight_is_over (GstVigFlight *flight)
+{
+  return land (flight);
 }
 
 GstBuffer *

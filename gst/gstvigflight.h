@@ -4,6 +4,7 @@
 
 #include "gstvigframe.h"
 #include "gstvigloaded.h"
+#include "gstvigqueue.h"
 #include "gstvigregions.h"
 
 G_BEGIN_DECLS
@@ -17,20 +18,22 @@ typedef struct {
   GstVideoOrientationMethod orientation;
   GstVigRegions regions;
   guint min_size, max_objects, reclassify_interval;
+  gint64 latency_budget; /* nanoseconds; < 0: not set */
 } GstVigSettings;
 
 /**
  * GstVigShot:
  * @request: the picture, all of it or a part, on its way through the engine; once landed, what it took
- * @probabilities: [classes]: the flight's memory; filled in when the shot has landed and has no @error
- * @submitted: the engine has it, until it has landed
- * @error: why there is no result
+ * @probabilities: [classes]: the flight's memory; filled in when it is GST_VIG_SHOT_THERE
+ * @answered: atomic: the engine is done with it, which nobody has looked at yet
+ * @taken: its result was made the last one
  */
 typedef struct {
   VigRequest request;
   float *probabilities;
-  gboolean submitted;
-  GError *error;
+  enum { GST_VIG_SHOT_NONE, GST_VIG_SHOT_OUT, GST_VIG_SHOT_THERE } state;
+  gint answered;
+  gboolean taken;
 } GstVigShot;
 
 /**
@@ -42,10 +45,14 @@ typedef struct {
  * @epoch: a result says nothing about frames of another
  * @regions: (nullable): of GstVigRegion: the objects in it, if they are asked for
  * @frame_shot: which shot shows all of it; GST_VIG_NO_SHOT: none
+ * @until: when it leaves, with its results or without; microseconds, monotonic; G_MAXINT64: when it has them
+ * @span, @stream_time: of the frame, once it leaves
  * @shots: [n_shots]: the parts of the picture that are to be classified, in the order in which they were named
+ * @out: how many of them are with the engine; @queue's lock's
  *
  * A frame in the element, from the sink pad's thread that maps and submits it to the source pad's task that waits for its
- * results and sends it on. When the last reference goes the frame is dropped: nothing reads its memory any more.
+ * results and sends it on. Results may come when the buffer has left. When the last reference goes the rest is dropped:
+ * nothing reads its memory any more.
  */
 typedef struct {
   GstMiniObject object;
@@ -57,16 +64,20 @@ typedef struct {
   GError *error;
   GArray *regions;
   guint frame_shot;
+  gint64 until;
+  GstVigSpan span;
+  GstClockTime stream_time;
 
+  GstVigQueue *queue;
   GstVigFrame frame;
   gboolean mapped, across;
   GstVigShot *shots;
-  guint n_shots;
+  guint n_shots, out;
   float *probabilities; /* [n_shots, classes] */
 } GstVigFlight;
 
-/* Takes @buffer. */
-GstVigFlight *gst_vig_flight_new (GstBuffer *buffer, GstVigLoaded *loaded);
+/* Takes @buffer. @queue outlives the flight. */
+GstVigFlight *gst_vig_flight_new (GstBuffer *buffer, GstVigLoaded *loaded, GstVigQueue *queue);
 
 /**
  * gst_vig_flight_start:
@@ -77,8 +88,17 @@ GstVigFlight *gst_vig_flight_new (GstBuffer *buffer, GstVigLoaded *loaded);
 void gst_vig_flight_start (GstVigFlight *flight, const GstVideoInfo *info, VigOrientation orientation,
     const GstVideoRectangle *parts, guint n);
 
-/* Waits for all results, after which nothing reads the frame. FALSE: a shot has none, @error of the flight says why. */
-gboolean gst_vig_flight_land (GstVigFlight *flight);
+/**
+ * gst_vig_flight_leave:
+ * @n_shed: (out): how many shots no batch had taken: they will have no results
+ *
+ * The frame's time is over. Waits until nothing reads it, which is no longer than the preprocessing of a batch
+ * (vig_stream_wait_read()), and takes the results that are there. FALSE: one failed, @error of the flight says why.
+ */
+gboolean gst_vig_flight_leave (GstVigFlight *flight, guint *n_shed);
+
+/* Whether no result is to come any more; takes those that have come. @error of the flight says if one failed. */
+gboolean gst_vig_flight_is_over (GstVigFlight *flight);
 
 /* (transfer full): the flight is over */
 GstBuffer *gst_vig_flight_steal_buffer (GstVigFlight *flight);

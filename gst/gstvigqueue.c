@@ -102,13 +102,74 @@ GstFlowReturn
 gst_vig_queue_wait_for_place (GstVigQueue *queue)
 {
   g_mutex_lock (&queue->lock);
-  while (!queue->flushing && frame_must_wait (queue))
+  while (!queue->flushing && frame_must_wait (queue)) {
+    gboolean full = queue->in_flight >= queue->max_in_flight;
+    queue->place_wanted += full;
+    if (full)
+      g_cond_broadcast (&queue->changed);
     g_cond_wait (&queue->changed, &queue->lock);
+    queue->place_wanted -= full;
+  }
   GstFlowReturn flow = queue->flushing ? GST_FLOW_FLUSHING : queue->flow;
   if (flow < GST_FLOW_OK)
     queue->flow_told = TRUE;
   g_mutex_unlock (&queue->lock);
   return flow;
+}
+
+void
+gst_vig_queue_compute (GstVigQueue *queue, guint *out, guint n)
+{
+  g_mutex_lock (&queue->lock);
+  queue->computing += *out == 0;
+  *out += n;
+  g_mutex_unlock (&queue->lock);
+}
+
+void
+gst_vig_queue_computed (GstVigQueue *queue, guint *out, guint n)
+{
+  g_mutex_lock (&queue->lock);
+  *out -= n;
+  if (*out == 0) {
+    queue->computing--;
+    g_cond_broadcast (&queue->changed);
+  }
+  g_mutex_unlock (&queue->lock);
+}
+
+guint
+gst_vig_queue_get_computing (GstVigQueue *queue)
+{
+  g_mutex_lock (&queue->lock);
+  guint n = queue->computing;
+  g_mutex_unlock (&queue->lock);
+  return n;
+}
+
+gboolean
+gst_vig_queue_wait_computed (GstVigQueue *queue, const guint *out, gint64 until)
+{
+  gboolean in_time = TRUE;
+  g_mutex_lock (&queue->lock);
+  while (*out > 0 && !queue->flushing && in_time) {
+    if (until == G_MAXINT64)
+      g_cond_wait (&queue->changed, &queue->lock);
+    else
+      in_time = queue->place_wanted == 0 && g_cond_wait_until (&queue->changed, &queue->lock, until);
+  }
+  gboolean ok = !queue->flushing;
+  g_mutex_unlock (&queue->lock);
+  return ok;
+}
+
+void
+gst_vig_queue_wait_all_computed (GstVigQueue *queue, const guint *out)
+{
+  g_mutex_lock (&queue->lock);
+  while (*out > 0)
+    g_cond_wait (&queue->changed, &queue->lock);
+  g_mutex_unlock (&queue->lock);
 }
 
 gboolean

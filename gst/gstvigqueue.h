@@ -13,7 +13,8 @@ G_BEGIN_DECLS
  * What passes between the two streaming threads of vigclassify: frames, serialised events and serialised queries, in
  * the order in which they arrived. The sink pad's thread puts them in; the source pad's task takes each out, deals with
  * it and says so. A frame (whatever mini object is neither event nor query) is in flight from the moment it is put in
- * until downstream has taken it; at most @max_in_flight are. What downstream answered to a frame is kept and told to the next
+ * until downstream has taken it; at most @max_in_flight are. It may also be with the engine, which may keep its
+ * inferences for longer than the frame is in flight. What downstream answered to a frame is kept and told to the next
  * one that asks for a place.
  *
  * All functions may be called from any thread; one thread at a time takes out.
@@ -23,6 +24,8 @@ typedef struct {
   GCond changed;
   GstQueueArray *items;   /* GstMiniObject: frames, GstEvent, GstQuery */
   guint in_flight, max_in_flight;
+  guint place_wanted;     /* callers that wait for a place because so many are in flight */
+  guint computing;        /* frames of which inferences are with the engine */
   gboolean busy;          /* with an item that was taken out */
   gboolean flushing;
   guint flushes, taken_in; /* how many there were; and when the item that is being dealt with was taken out */
@@ -46,6 +49,19 @@ void gst_vig_queue_set_max_in_flight (GstVigQueue *queue, guint max_in_flight);
 
 /* Waits for a place for a frame. Returns GST_FLOW_FLUSHING, or what downstream answered last. */
 GstFlowReturn gst_vig_queue_wait_for_place (GstVigQueue *queue);
+
+/* @n inferences of a frame go to the engine; *out, which is locked here, says how many of the frame's are there. */
+void gst_vig_queue_compute (GstVigQueue *queue, guint *out, guint n);
+/* And @n of them are back. */
+void gst_vig_queue_computed (GstVigQueue *queue, guint *out, guint n);
+/* How many frames have inferences there. */
+guint gst_vig_queue_get_computing (GstVigQueue *queue);
+
+/* Waits until all are back; no longer than to @until (microseconds, monotonic; G_MAXINT64: for ever) or to a flush, nor,
+ * unless it is for ever, once somebody waits for the place that the frame takes. Returns whether there was no flush. */
+gboolean gst_vig_queue_wait_computed (GstVigQueue *queue, const guint *out, gint64 until);
+/* Waits until all are back, whatever happens. */
+void gst_vig_queue_wait_all_computed (GstVigQueue *queue, const guint *out);
 
 /* Takes @frame, for which there is a place, in any case. FALSE: flushing. */
 gboolean gst_vig_queue_push_frame (GstVigQueue *queue, GstMiniObject *frame);

@@ -76,6 +76,8 @@ gst_vig_stats_to_structure (const GstVigStats *stats, GstStructure *structure)
       "skipped", G_TYPE_UINT64, stats->skipped,
       "copies", G_TYPE_UINT64, stats->copies,
       "gpu-copies", G_TYPE_UINT64, stats->gpu_copies,
+      "shed", G_TYPE_UINT64, stats->shed,
+      "late", G_TYPE_UINT64, stats->late,
       "objects-classified", G_TYPE_UINT64, stats->objects_classified,
       "objects-held", G_TYPE_UINT64, stats->objects_held,
       "objects-skipped", G_TYPE_UINT64, stats->objects_skipped,

@@ -21,6 +21,7 @@ typedef struct {
  */
 typedef struct {
   guint64 frames_in, classified, skipped, copies, gpu_copies;
+  guint64 shed, late;  /* inferences: not made for want of time; made, but too late for their frame */
   guint64 objects_classified, objects_held, objects_skipped;
   GstVigTimes preprocess, inference;
   GstVigTimes whole;   /* of a classified frame, from its arrival to its result: what the latency comes from */

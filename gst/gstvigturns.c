@@ -37,12 +37,12 @@ has_picture (GstBuffer *buffer)
 }
 
 static gboolean
-take_frame_turn (GstVigTurns *turns, const GstVigFlight *flight)
+take_frame_turn (GstVigTurns *turns, const GstVigFlight *flight, gboolean shed)
 {
   gboolean due = has_picture (flight->buffer)
       && (!turns->have_result || turns->since_result + 1 >= flight->settings.interval);
-  turns->since_result = due ? 0 : turns->since_result + 1;
-  turns->have_result |= due;
+  turns->since_result = due && !shed ? 0 : turns->since_result + 1;
+  turns->have_result |= due && !shed;
   return due;
 }
 
@@ -55,14 +55,14 @@ was_away (const Turn *turn, guint64 frame, GstClockTime now, GstClockTime hold_m
 }
 
 static gboolean
-take_object_turn (GstVigTurns *turns, guint64 id, const GstVigSettings *settings, GstClockTime now)
+take_object_turn (GstVigTurns *turns, guint64 id, const GstVigSettings *settings, GstClockTime now, gboolean shed)
 {
   Turn *turn = gst_vig_tracks_note (&turns->objects, id);
   /* twice in one frame: upstream gives several objects one id, so their results cannot be told apart later */
   gboolean due = turn->classified == 0 || turn->classified == turns->n_frames
       || turns->n_frames - turn->classified >= settings->reclassify_interval
       || was_away (turn, turns->n_frames, now, settings->hold_max);
-  if (due)
+  if (due && !shed)
     turn->classified = turns->n_frames;
   turn->seen = turns->n_frames;
   turn->seen_at = now;
@@ -70,20 +70,26 @@ take_object_turn (GstVigTurns *turns, guint64 id, const GstVigSettings *settings
 }
 
 GArray *
-gst_vig_turns_choose (GstVigTurns *turns, GstVigFlight *flight, GstClockTime now)
+gst_vig_turns_choose (GstVigTurns *turns, GstVigFlight *flight, GstClockTime now, guint *n_shed)
 {
   GArray *parts = g_array_new (FALSE, FALSE, sizeof (GstVideoRectangle));
   turns->n_frames++;
-  const gboolean turn = take_frame_turn (turns, flight);
-  if (turn && flight->settings.regions != GST_VIG_REGIONS_OBJECTS) {
+  const gboolean turn = take_frame_turn (turns, flight, n_shed != NULL);
+  if (turn && n_shed && flight->settings.regions != GST_VIG_REGIONS_OBJECTS) {
+    (*n_shed)++;
+  } else if (turn && flight->settings.regions != GST_VIG_REGIONS_OBJECTS) {
     const GstVideoRectangle whole = { 0 };
     flight->frame_shot = parts->len;
     g_array_append_val (parts, whole);
   }
   for (guint i = 0; flight->regions && has_picture (flight->buffer) && i < flight->regions->len; i++) {
     GstVigRegion *region = &g_array_index (flight->regions, GstVigRegion, i);
-    if (!(region->tracked ? take_object_turn (turns, region->tracking_id, &flight->settings, now) : turn))
+    if (!(region->tracked ? take_object_turn (turns, region->tracking_id, &flight->settings, now, n_shed != NULL) : turn))
       continue;
+    if (n_shed) {
+      (*n_shed)++;
+      continue;
+    }
     region->shot = parts->len;
     g_array_append_val (parts, region->part);
   }

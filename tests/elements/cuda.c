@@ -48,8 +48,9 @@ test_frames (gconstpointer data)
   guint n = 0;
 
   emulated_machine ("");
-  g_autofree char *description = g_strdup_printf ("vigclassify model-file=%s threads=1 device=cpu precision=fp32 top-k=99 ! "
-      "vigclassify model-file=%s device=cuda precision=%s top-k=99", test_model (), test_model (), precision->precision);
+  g_autofree char *description = g_strdup_printf ("vigclassify model-file=%s threads=1 device=cpu precision=fp32 top-k=99 "
+      "overload=block ! vigclassify model-file=%s device=cuda precision=%s top-k=99 overload=block", test_model (), test_model (),
+      precision->precision);
   GstHarness *h = gst_harness_new_parse (description);
   for (guint s = 0; s < G_N_ELEMENTS (sizes); s++)
     for (guint f = 0; f < G_N_ELEMENTS (formats); f++) {

@@ -361,8 +361,8 @@ static void
 test_series (void)
 {
   emulated_machine ("");
-  g_autofree char *description = g_strdup_printf ("vigclassify name=a model-file=%s device=cuda precision=fp32 ! vigclassify "
-      "name=b model-file=%s device=cuda precision=fp32 share=false", test_model (), test_model ());
+  g_autofree char *description = g_strdup_printf ("vigclassify name=a model-file=%s device=cuda precision=fp32 overload=block ! "
+      "vigclassify name=b model-file=%s device=cuda precision=fp32 share=false overload=block", test_model (), test_model ());
   GstHarness *h = gst_harness_new_parse (description);
   gst_harness_set_src_caps_str (h, CAPS);
   g_autoptr (GstContext) known = gst_element_get_context (h->element, GST_CUDA_CONTEXT_TYPE);

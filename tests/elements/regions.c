@@ -386,7 +386,7 @@ static void
 test_in_series (void)
 {
   GstElement *bin = gst_parse_bin_from_description (
-      "vigclassify name=first regions=objects ! queue ! vigclassify name=second regions=both orientation=180", TRUE, NULL);
+      "vigclassify name=first regions=objects overload=block ! queue ! vigclassify name=second regions=both overload=block orientation=180", TRUE, NULL);
   for (int i = 0; i < 2; i++) {
     g_autoptr (GstElement) element = gst_bin_get_by_name (GST_BIN (bin), i ? "second" : "first");
     g_object_set (element, "model-file", test_model (), "threads", 1, NULL);

@@ -135,7 +135,7 @@ static void
 test_in_series (void)
 {
   GstElement *bin = gst_parse_bin_from_description (
-      "vigclassify name=first ! queue ! vigclassify name=second orientation=180", TRUE, NULL);
+      "vigclassify name=first overload=block ! queue ! vigclassify name=second overload=block orientation=180", TRUE, NULL);
   for (int i = 0; i < 2; i++) {
     g_autoptr (GstElement) element = gst_bin_get_by_name (GST_BIN (bin), i ? "second" : "first");
     g_object_set (element, "model-file", test_model (), "threads", 1, NULL);
@@ -170,7 +170,7 @@ test_meta_survives (void)
     "videoscale ! video/x-raw,width=20,height=30", "videorate ! video/x-raw,framerate=50/1",
     "videobalance saturation=0.1", "videoconvertscale ! video/x-raw,format=NV12,width=100" };
   for (guint i = 0; i < G_N_ELEMENTS (elements); i++) {
-    g_autofree char *description = g_strdup_printf ("vigclassify name=v ! %s", elements[i]);
+    g_autofree char *description = g_strdup_printf ("vigclassify name=v overload=block ! %s", elements[i]);
     GstElement *bin = gst_parse_bin_from_description (description, TRUE, NULL);
     g_assert_nonnull (bin);
     g_autoptr (GstElement) element = gst_bin_get_by_name (GST_BIN (bin), "v");

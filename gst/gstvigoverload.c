@@ -23,7 +23,7 @@ gst_vig_overload_get_type (void)
 guint
 gst_vig_overload_frames_held (GstClockTime budget, const GstVideoInfo *info)
 {
-  GstClockTime frame = GST_SECOND / 30;
+  GstClockTime frame = GST_SECOND / 60;
   if (GST_VIDEO_INFO_FPS_N (info) > 0 && GST_VIDEO_INFO_FPS_D (info) > 0)
     frame = gst_util_uint64_scale_int (GST_SECOND, GST_VIDEO_INFO_FPS_D (info), GST_VIDEO_INFO_FPS_N (info));
   return (guint) MIN (budget / MAX (frame, 1) + 2, MOST_HELD);

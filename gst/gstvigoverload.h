@@ -12,7 +12,7 @@ typedef enum { GST_VIG_OVERLOAD_AUTO, GST_VIG_OVERLOAD_BLOCK, GST_VIG_OVERLOAD_S
 GType gst_vig_overload_get_type (void);
 
 /* How many frames are in the element at most where each may stay for @budget: those that come meanwhile, and the one that
- * downstream is taking. Where nobody says how many come in a second, 30 do. */
+ * downstream is taking. Where nobody says how many come in a second, 60 do. */
 guint gst_vig_overload_frames_held (GstClockTime budget, const GstVideoInfo *info);
 
 /**

@@ -27,6 +27,10 @@ typedef void (*VigReadFunc) (gpointer data, guint first, guint n);
 gboolean vig_engine_classify_and_tell (VigEngine *engine, const VigFrame *frames, guint n, guint size, VigOutput *output,
     VigReadFunc read, gpointer data, GError **error);
 
+/* Batches of up to @n items are to come: what is made for a size is made for so many, if there is memory for it. Any
+ * thread; takes effect with the next batch. */
+void vig_engine_expect (VigEngine *engine, guint n);
+
 /* Whether vig_engine_classify_frames() would take this frame; any thread. */
 gboolean vig_engine_check_frame (VigEngine *engine, const VigFrame *frame, guint size, GError **error);
 

@@ -31,6 +31,7 @@ struct VigEngine {
   VigPlan *plans[N_PLANS];
   Preprocess preprocesses[N_PREPROCESSES];
   guint64 clock; /* counts uses, for the two caches */
+  guint expected; /* items that plans are made for; atomic */
   VigTap tap;
   float *frame_results; /* of windows */
   gsize n_frame_results;
@@ -228,19 +229,27 @@ vig_engine_get_workspace_bytes (const VigEngine *engine)
 
 /* ---- what is kept from frame to frame ---- */
 
-/* The plan of an input size and window, which takes @n items as a new one would. */
+void
+vig_engine_expect (VigEngine *e, guint n)
+{
+  g_atomic_int_set (&e->expected, n);
+}
+
+/* The plan of an input size and window, which takes @n items as a new one would; made for those that are expected if there
+ * is memory for them. */
 static VigPlan *
 get_plan (VigEngine *e, guint n, guint h, guint w, guint window, GError **error)
 {
   guint batch = MIN (n, vig_plan_chunk (e->model, e->kernels, h, w, window));
   guint room = vig_plan_room (e->model, e->kernels, n, h, w, window);
+  guint expected = (guint) g_atomic_int_get (&e->expected), wanted = window > 1 ? n : MAX (n, expected);
   VigPlan **slot = &e->plans[0];
 
   for (guint i = 0; i < N_PLANS; i++) {
     VigPlan *p = e->plans[i];
     if (p && p->h == h && p->w == w && p->window == window) {
       slot = &e->plans[i];
-      if (p->batch >= batch && p->room >= room)
+      if (p->batch >= batch && p->room >= room && p->expected >= expected)
         goto found;
       break; /* too small: make it anew */
     }
@@ -248,9 +257,13 @@ get_plan (VigEngine *e, guint n, guint h, guint w, guint window, GError **error)
       slot = &e->plans[i];
   }
   g_clear_pointer (slot, vig_plan_free);
-  *slot = vig_plan_new (e->model, e->kernels, e->weights->type, n, h, w, window, e->tap.func != NULL, error);
+  if (wanted > n)
+    *slot = vig_plan_new (e->model, e->kernels, e->weights->type, wanted, h, w, window, e->tap.func != NULL, NULL);
+  if (!*slot)
+    *slot = vig_plan_new (e->model, e->kernels, e->weights->type, n, h, w, window, e->tap.func != NULL, error);
   if (!*slot)
     return NULL;
+  (*slot)->expected = expected;
 found:
   (*slot)->used = ++e->clock;
   return *slot;

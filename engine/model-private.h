@@ -31,4 +31,17 @@ const float *vig_model_get_weight (const VigModel *model, const char *format, ..
 /* What vig_model_get_hash() would say of a model loaded from there. (transfer full); VIG_ERROR_FILE */
 char *vig_model_hash_file (const char *path, GError **error);
 
+/* A model's file in memory, and its hash. */
+typedef struct {
+  guint8 *data;
+  gsize size;
+  char *hash;
+} VigModelFile;
+
+/* vig_model_load() in two steps. */
+gboolean vig_model_file_read (VigModelFile *file, const char *path, GError **error);
+VigModel *vig_model_file_load (const VigModelFile *file, const char *name, GError **error);
+void vig_model_file_clear (VigModelFile *file); /* zeroed is allowed */
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (VigModelFile, vig_model_file_clear)
+
 #endif

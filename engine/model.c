@@ -257,9 +257,11 @@ vig_model_get_weight (const VigModel *model, const char *format, ...)
 
 /* ---- loading ---- */
 
-VigModel *
-vig_model_load_bytes (const guint8 *data, gsize size, const char *name, GError **error)
+/* Takes @hash. */
+static VigModel *
+load_bytes (const guint8 *data, gsize size, char *hash, const char *name, GError **error)
 {
+  g_autofree char *own_hash = hash;
   g_autoptr (VigSafetensors) file = vig_safetensors_parse (data, size, name, error);
   g_autoptr (VigModel) model = NULL;
   g_autoptr (GArray) specs = NULL;
@@ -291,8 +293,20 @@ vig_model_load_bytes (const guint8 *data, gsize size, const char *name, GError *
     return NULL;
   if (!read_weights (model, file, name, error))
     return NULL;
-  model->hash = g_compute_checksum_for_data (G_CHECKSUM_SHA256, data, size);
+  model->hash = g_steal_pointer (&own_hash);
   return g_steal_pointer (&model);
+}
+
+static char *
+hash_bytes (const guint8 *data, gsize size)
+{
+  return g_compute_checksum_for_data (G_CHECKSUM_SHA256, data, size);
+}
+
+VigModel *
+vig_model_load_bytes (const guint8 *data, gsize size, const char *name, GError **error)
+{
+  return load_bytes (data, size, hash_bytes (data, size), name, error);
 }
 
 /* Opens a regular file of at most @max bytes. @check_header: its first 8 bytes must be a header length that fits,
@@ -368,18 +382,38 @@ read_file (const char *path, guint64 max, gboolean check_header, gsize *size, GE
   return data;
 }
 
+gboolean
+vig_model_file_read (VigModelFile *file, const char *path, GError **error)
+{
+  file->data = read_file (path, MAX_MODEL_BYTES, TRUE, &file->size, error);
+  file->hash = file->data ? hash_bytes (file->data, file->size) : NULL;
+  return file->data != NULL;
+}
+
+VigModel *
+vig_model_file_load (const VigModelFile *file, const char *name, GError **error)
+{
+  return load_bytes (file->data, file->size, g_strdup (file->hash), name, error);
+}
+
+void
+vig_model_file_clear (VigModelFile *file)
+{
+  g_clear_pointer (&file->data, g_free);
+  g_clear_pointer (&file->hash, g_free);
+}
+
 VigModel *
 vig_model_load (const char *path, GError **error)
 {
-  gsize size;
-  g_autofree guint8 *data = read_file (path, MAX_MODEL_BYTES, TRUE, &size, error);
-  return data ? vig_model_load_bytes (data, size, path, error) : NULL;
+  g_auto (VigModelFile) file = { 0 };
+  return vig_model_file_read (&file, path, error) ? vig_model_file_load (&file, path, error) : NULL;
 }
 
 char *
 vig_model_hash_file (const char *path, GError **error)
 {
-  const gsize part = 1 << 20; /* many may do this at the same time: not the whole file */
+  const gsize part = 1 << 20; /* not the whole file: many may do this at the same time */
   gsize left, n = 0;
   int fd = open_file (path, MAX_MODEL_BYTES, TRUE, &left, error);
 

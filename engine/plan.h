@@ -57,6 +57,7 @@ typedef struct {
   void *workspace;
   float *pos;      /* plain: [window, L, D] position embedding of this grid, that over time added */
   guint64 used;    /* when last: the engine's clock */
+  guint expected;  /* items that it was to be made for; it may have room for fewer */
 
   guint n_slots;   /* inputs: one for each batch in flight */
   VigPipe *pipe;   /* NULL: the backend has none */

@@ -34,8 +34,9 @@ struct Entry {
   const char *device;
   VigPrecision precision;
   GPtrArray *users; /* of VigShared */
-  struct { guint size; gint64 us; } warm[N_WARM];
+  struct { guint size, batch; gint64 us; } warm[N_WARM]; /* up to which batch, and of one frame */
   guint n_warm;
+  guint max_batch;
   /* MERGED: the same came of two descriptions (auto and cpu, say) */
   Entry *into;
   /* FAILED */
@@ -52,6 +53,7 @@ struct VigShared {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t loaded = PTHREAD_COND_INITIALIZER;
+static pthread_mutex_t reading = PTHREAD_MUTEX_INITIALIZER; /* held by who has a whole file in memory to find its entry */
 static GPtrArray *entries; /* NULL: none */
 
 /* ---- the list; under the lock ---- */
@@ -160,9 +162,11 @@ run (gpointer data, const VigFrame *frames, guint n, guint size, VigOutput *outp
 
 /* Nobody else looks at these fields of an entry that is LOADING. */
 static gboolean
-entry_load (Entry *e, const char *path, GError **error)
+entry_load (Entry *e, const char *path, VigModelFile *file, GError **error)
 {
-  if (!(e->model = vig_model_load (path, error)) || !(e->engine = vig_engine_new (e->model, &e->asked, error)))
+  e->model = file->data ? vig_model_file_load (file, path, error) : vig_model_load (path, error);
+  vig_model_file_clear (file);
+  if (!e->model || !(e->engine = vig_engine_new (e->model, &e->asked, error)))
     return FALSE;
   e->device = vig_engine_get_device (e->engine);
   e->precision = vig_engine_get_precision (e->engine);
@@ -194,15 +198,17 @@ entry_loaded (Entry *e, GError *error)
   pthread_cond_broadcast (&loaded);
 }
 
-/* Under the lock, which is let go of while loading and waiting. Returns a reference, to one that is READY or FAILED. */
+/* Under the lock, which is let go of while loading and waiting. @file: empty, or what @path is; is cleared. Returns a
+ * reference, to one that is READY or FAILED. */
 static Entry *
-get_entry (const char *path, const char *hash, const VigEngineOptions *asked, gboolean alone)
+get_entry (const char *path, VigModelFile *file, const char *hash, const VigEngineOptions *asked, gboolean alone)
 {
   Entry *e = alone ? NULL : find_entry (hash, asked, NULL);
   GError *error = NULL;
 
   if (e) {
     e->refs++;
+    vig_model_file_clear (file);
     while (e->state == LOADING)
       pthread_cond_wait (&loaded, &lock);
   } else {
@@ -210,7 +216,7 @@ get_entry (const char *path, const char *hash, const VigEngineOptions *asked, gb
     if (!alone)
       list_entry (e);
     pthread_mutex_unlock (&lock);
-    if (!entry_load (e, path, &error))
+    if (!entry_load (e, path, file, &error))
       entry_unload (e);
     pthread_mutex_lock (&lock);
     entry_loaded (e, error);
@@ -253,8 +259,9 @@ apply_options (Entry *e)
     max_batch = MAX (max_batch, user->max_batch);
     delay = user->has_batch_delay ? user->batch_delay : delay;
   }
-  vig_batcher_set_limits (e->batcher, max_batch ? max_batch : VIG_SHARED_DEFAULT_BATCH,
-      delay >= 0 ? delay : VIG_SHARED_DEFAULT_DELAY);
+  e->max_batch = max_batch ? max_batch : VIG_SHARED_DEFAULT_BATCH;
+  vig_engine_expect (e->engine, e->max_batch);
+  vig_batcher_set_limits (e->batcher, e->max_batch, delay >= 0 ? delay : VIG_SHARED_DEFAULT_DELAY);
 }
 
 static gboolean
@@ -298,29 +305,54 @@ check_options (const VigSharedOptions *o, GError **error)
   return TRUE;
 }
 
-VigShared *
-vig_shared_acquire (const char *path, const VigSharedOptions *options, GError **error)
+static VigShared *
+acquire (const char *path, VigModelFile *file, const char *hash, const VigSharedOptions *o, GError **error)
 {
-  static const VigSharedOptions defaults;
-  const VigSharedOptions *o = options ? options : &defaults;
   VigEngineOptions asked = o->engine;
-  g_autofree char *hash = NULL;
-
-  if (!check_options (o, error) || !(hash = vig_model_hash_file (path, error)))
-    return NULL;
-  asked.device = g_intern_string (asked.device ? asked.device : "auto");
   VigShared *shared = g_new0 (VigShared, 1);
+
+  asked.device = g_intern_string (asked.device ? asked.device : "auto");
   *shared = (VigShared) { .name = g_strdup (o->user ? o->user : "another user"), .max_batch = o->max_batch,
     .has_batch_delay = o->has_batch_delay, .batch_delay = o->batch_delay };
 
   pthread_mutex_lock (&lock);
-  shared->entry = get_entry (path, hash, &asked, o->alone);
+  shared->entry = get_entry (path, file, hash, &asked, o->alone);
   gboolean added = add_user (shared->entry, shared, error);
   if (!added)
     entry_unref (shared->entry);
   pthread_mutex_unlock (&lock);
   if (!added)
     g_clear_pointer (&shared, shared_free);
+  return shared;
+}
+
+/* The file's hash; and the file itself, which is then neither read nor hashed again if nobody has loaded it, but only one
+ * at a time: sixteen elements that start together are not to have it in memory sixteen times. */
+static char *
+look_at (const char *path, VigModelFile *file, gboolean *holds, GError **error)
+{
+  *holds = pthread_mutex_trylock (&reading) == 0;
+  if (!*holds)
+    return vig_model_hash_file (path, error);
+  return vig_model_file_read (file, path, error) ? g_strdup (file->hash) : NULL;
+}
+
+VigShared *
+vig_shared_acquire (const char *path, const VigSharedOptions *options, GError **error)
+{
+  static const VigSharedOptions defaults;
+  const VigSharedOptions *o = options ? options : &defaults;
+  g_auto (VigModelFile) file = { 0 };
+  g_autofree char *hash = NULL;
+  VigShared *shared = NULL;
+  gboolean holds;
+
+  if (!check_options (o, error))
+    return NULL;
+  if ((hash = look_at (path, &file, &holds, error)))
+    shared = acquire (path, &file, hash, o, error);
+  if (holds)
+    pthread_mutex_unlock (&reading);
   return shared;
 }
 
@@ -393,19 +425,25 @@ is_warm (Entry *e, guint size, gint64 *us)
   for (guint i = 0; i < e->n_warm; i++)
     if (e->warm[i].size == size) {
       *us = e->warm[i].us;
-      found = TRUE;
+      found = e->warm[i].batch >= e->max_batch;
     }
   pthread_mutex_unlock (&lock);
   return found;
 }
 
 static void
-remember_warm (Entry *e, guint size, gint64 us)
+remember_warm (Entry *e, guint size, guint batch, gint64 us)
 {
+  guint i = 0;
+
   pthread_mutex_lock (&lock);
-  if (e->n_warm < N_WARM) {
-    e->warm[e->n_warm].size = size;
-    e->warm[e->n_warm++].us = us;
+  while (i < e->n_warm && e->warm[i].size != size)
+    i++;
+  if (i < N_WARM) {
+    e->warm[i].size = size;
+    e->warm[i].batch = batch;
+    e->warm[i].us = us;
+    e->n_warm = MAX (e->n_warm, i + 1);
   }
   pthread_mutex_unlock (&lock);
 }
@@ -468,8 +506,11 @@ vig_shared_warm_up (VigShared *shared, guint size, gint64 *us, GError **error)
   size = size ? size : vig_model_get_input_size (e->model);
   if (is_warm (e, size, us))
     return TRUE;
+  pthread_mutex_lock (&lock);
+  guint batch = e->max_batch;
+  pthread_mutex_unlock (&lock);
   if (!time_frames (shared, size, us, error))
     return FALSE;
-  remember_warm (e, size, *us);
+  remember_warm (e, size, batch, *us);
   return TRUE;
 }

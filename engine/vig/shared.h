@@ -71,7 +71,8 @@ VIG_API gint64 vig_shared_get_batch_delay (VigShared *shared); /* microseconds, 
  * @us: (out): microseconds that a frame takes alone, preprocessing (of a 1280x720 picture) included: the 99th percentile
  *   of as many as were timed in a fifth of a second, 1 to 16
  *
- * Makes everything that is made for the first frame of a size. What has been warmed up before is not done again.
+ * Makes everything that is made for the first frame of a size, with room for the largest batch where there is memory for
+ * it: no later batch waits for that. What has been warmed up before is not done again.
  */
 VIG_API gboolean vig_shared_warm_up (VigShared *shared, guint size, gint64 *us, GError **error);
 

@@ -10,6 +10,8 @@
 #include <random.h>
 #include <vig/vig.h>
 
+#include "made.h"
+
 enum { SIZE = 32, ITEMS = 7, CLASSES = 10 };
 
 static struct {
@@ -46,15 +48,6 @@ machine (const char *settings)
     }
   }
   emu.reset ();
-}
-
-static VigModel *
-random_model (const char *variant)
-{
-  GError *error = NULL;
-  VigModel *model = vig_model_new_random (variant, 1, NULL, &error);
-  g_assert_no_error (error);
-  return model;
 }
 
 static VigEngine *
@@ -136,7 +129,7 @@ test_refused (void)
     { "VIG_EMU_FAIL=cublasLtCreate:1", "cuda", VIG_PRECISION_AUTO, VIG_ERROR_DEVICE,
       "device cuda: CUBLAS_STATUS_ALLOC_FAILED while opening cuBLASLt" },
   };
-  g_autoptr (VigModel) model = random_model ("tiny_h");
+  g_autoptr (VigModel) model = random_model ("tiny_h", 1);
 
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
     g_autoptr (GError) error = NULL;
@@ -158,7 +151,7 @@ test_module (void)
     { "libm.so.6", "device cuda: expected vig_kernels_cuda_open in the module libm.so.6, found no such function" },
   };
   g_autofree char *module = g_strdup (g_getenv ("VIG_CUDA_MODULE"));
-  g_autoptr (VigModel) model = random_model ("tiny_h");
+  g_autoptr (VigModel) model = random_model ("tiny_h", 1);
 
   machine ("");
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
@@ -182,7 +175,7 @@ test_chosen (void)
     { "VIG_EMU_FAIL=cudaGetDeviceCount:1", "auto", "cpu", VIG_PRECISION_AUTO,
       "device auto: took cpu, for device cuda: cudaErrorNoDevice*" },
   };
-  g_autoptr (VigModel) model = random_model ("tiny_h");
+  g_autoptr (VigModel) model = random_model ("tiny_h", 1);
 
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
     GError *error = NULL;
@@ -206,7 +199,7 @@ test_identity (gconstpointer variant)
 {
   static const guint batches[] = { 1, 2, 3, ITEMS };
   static const VigPrecision precisions[] = { VIG_PRECISION_FP32, VIG_PRECISION_BF16, VIG_PRECISION_FP16 };
-  g_autoptr (VigModel) model = random_model (variant);
+  g_autoptr (VigModel) model = random_model (variant, 1);
   float want[ITEMS * CLASSES], got[ITEMS * CLASSES];
 
   machine ("");
@@ -241,7 +234,7 @@ one_life (VigModel *model, GError **error)
 static void
 test_failing (gconstpointer call)
 {
-  g_autoptr (VigModel) model = random_model ("tiny_t");
+  g_autoptr (VigModel) model = random_model ("tiny_t", 1);
   GError *error = NULL;
   guint failed = 0, total;
 
@@ -269,7 +262,7 @@ test_failing (gconstpointer call)
 static void
 test_after (void)
 {
-  g_autoptr (VigModel) model = random_model ("tiny_h");
+  g_autoptr (VigModel) model = random_model ("tiny_h", 1);
   float two[2 * CLASSES], want[CLASSES], got[CLASSES];
   GError *error = NULL;
 
@@ -311,7 +304,7 @@ test_fall_back (void)
 {
   static const char *const failures[] = { "VIG_EMU_FAIL=cudaMalloc:9", "VIG_EMU_FAIL=run:3:cudaErrorLaunchFailure",
     "VIG_EMU_FAIL=launch:2" };
-  g_autoptr (VigModel) model = random_model ("tiny_h");
+  g_autoptr (VigModel) model = random_model ("tiny_h", 1);
   float want[CLASSES], got[CLASSES];
   GError *error = NULL;
   g_autoptr (VigEngine) cpu = open_engine (model, "cpu", VIG_PRECISION_FP32, &error);
@@ -354,7 +347,7 @@ static void
 test_pictures_read (void)
 {
   static const char *const machines[] = { "", "VIG_EMU_FAIL=launch:6" };
-  g_autoptr (VigModel) model = random_model ("tiny_h");
+  g_autoptr (VigModel) model = random_model ("tiny_h", 1);
   g_autofree guint8 *pixels = g_malloc (3 * 40 * 40 * 3);
   GError *error = NULL;
 
@@ -407,7 +400,7 @@ cost (void)
 static void
 test_replay (gconstpointer variant)
 {
-  g_autoptr (VigModel) model = random_model (variant);
+  g_autoptr (VigModel) model = random_model (variant, 1);
   GError *error = NULL;
   float want[4 * CLASSES], other[4 * CLASSES], got[4 * CLASSES];
 
@@ -437,7 +430,7 @@ test_launches (void)
   enum { SIDE = 224, CONVOLUTIONS = 2, BLOCKS = 12 };
   /* im2col, product, norm; norm with convolution, product, gla_mix, product, mlp; positions; norm, mean, product, softmax */
   const int want = 3 * CONVOLUTIONS + 5 * BLOCKS + 1 + 4;
-  g_autoptr (VigModel) model = random_model ("vig_t");
+  g_autoptr (VigModel) model = random_model ("vig_t", 1);
   g_autofree float *picture = g_new0 (float, 3 * SIDE * SIDE);
   g_autoptr (GError) error = NULL;
   float logits[1000];
@@ -461,7 +454,7 @@ test_memory (void)
   enum { SIDE = 2048, TOKENS = SIDE / 16 * SIDE / 16 };
   /* gla_mix's between its launches: 64 segments of 256 tokens, two directions of 3 heads, a state of 32 x 64 and 32 decays */
   const gsize segments = 64 * 2 * 3 * 32 * 65 * sizeof (float), inputs = VIG_SLOTS * 3 * SIDE * SIDE * sizeof (float);
-  g_autoptr (VigModel) model = random_model ("vig_t");
+  g_autoptr (VigModel) model = random_model ("vig_t", 1);
   g_autoptr (GError) error = NULL;
 
   machine ("");
@@ -479,7 +472,7 @@ test_memory (void)
 static void
 test_overlap (gconstpointer order)
 {
-  g_autoptr (VigModel) model = random_model ("tiny_h");
+  g_autoptr (VigModel) model = random_model ("tiny_h", 1);
   GError *error = NULL;
   float want[ITEMS * CLASSES], got[ITEMS * CLASSES];
   guint8 *pixels = g_malloc (ITEMS * 40 * 40 * 3);
@@ -514,7 +507,7 @@ test_overlap (gconstpointer order)
 static void
 test_ahead (void)
 {
-  g_autoptr (VigModel) model = random_model ("tiny_h");
+  g_autoptr (VigModel) model = random_model ("tiny_h", 1);
   g_autoptr (GError) error = NULL;
   float got[2 * CLASSES];
 
@@ -532,7 +525,7 @@ static void
 test_evict (void)
 {
   static const guint sizes[] = { 32, 48, 64, 40, 56, 72 };
-  g_autoptr (VigModel) model = random_model ("tiny_t");
+  g_autoptr (VigModel) model = random_model ("tiny_t", 1);
   GError *error = NULL;
   float want[G_N_ELEMENTS (sizes)][CLASSES], got[CLASSES];
   g_autofree float *values = g_new (float, 3 * 72 * 72);
@@ -568,7 +561,7 @@ test_refused_recording (void)
     { "cudaStreamBeginCapture", 0 }, { "cudaStreamEndCapture", 0 }, { "cudaGraphInstantiate", 0 }, { "launch", 1 },
     { "cublasLtMatmul", 1 },
   };
-  g_autoptr (VigModel) model = random_model ("tiny_h");
+  g_autoptr (VigModel) model = random_model ("tiny_h", 1);
   float want[CLASSES], got[CLASSES];
 
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {

@@ -7,15 +7,6 @@
 
 #include "made.h"
 
-static VigModel *
-random_model (const char *variant)
-{
-  GError *error = NULL;
-  VigModel *model = vig_model_new_random (variant, 1, NULL, &error);
-  g_assert_no_error (error);
-  return model;
-}
-
 static VigEngine *
 ref_engine (VigModel *model)
 {
@@ -23,16 +14,6 @@ ref_engine (VigModel *model)
   VigEngine *engine = vig_engine_new (model, &(VigEngineOptions) { .device = "ref" }, &error);
   g_assert_no_error (error);
   return engine;
-}
-
-/* Eats @error. */
-static void
-check_error (GError **error, VigError code, const char *part)
-{
-  g_assert_error (*error, VIG_ERROR, (int) code);
-  if (!strstr ((*error)->message, part) || strchr ((*error)->message, '\n'))
-    g_error ("expected \"%s\" in \"%s\"", part, (*error)->message);
-  g_clear_error (error);
 }
 
 static void
@@ -65,7 +46,7 @@ test_new_engine (void)
     { { "cpu", VIG_PRECISION_AUTO, 5000 }, VIG_ERROR_ARGUMENT, "threads: expected at most 1024, found 5000" },
   };
   static const char *const good[] = { NULL, "auto", "cpu", "ref" };
-  g_autoptr (VigModel) model = random_model ("tiny_h");
+  g_autoptr (VigModel) model = random_model ("tiny_h", 1);
   GError *error = NULL;
 
   for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
@@ -91,7 +72,7 @@ test_new_engine (void)
 static void
 test_bad_calls (void)
 {
-  g_autoptr (VigModel) model = random_model ("tiny_t");
+  g_autoptr (VigModel) model = random_model ("tiny_t", 1);
   g_autoptr (VigEngine) engine = ref_engine (model);
   g_autofree float *input = g_new0 (float, 3 * 64 * 64);
   g_autofree guint8 *pixels = g_malloc0 (3 * 64 * 64);
@@ -166,7 +147,7 @@ test_counts (void)
     { "vig_t", 5834536, 1168, 192 }, { "vig_s", 22615144, 4481, 384 }, { "vig_h_t", 28600680, 4494, 768 },
   };
   for (guint i = 0; i < G_N_ELEMENTS (published); i++) {
-    g_autoptr (VigModel) m = random_model (published[i].name);
+    g_autoptr (VigModel) m = random_model (published[i].name, 1);
     g_assert_cmpuint (vig_model_get_n_parameters (m), ==, published[i].parameters);
     g_assert_cmpfloat (fabs (1e-6 * (double) vig_model_get_macs (m, 224, 224) - published[i].mmacs), <, 1.5);
     g_assert_cmpuint (vig_model_get_macs (m, 0, 224), ==, 0);
@@ -196,7 +177,7 @@ test_top_k (void)
 static void
 test_outputs (void)
 {
-  g_autoptr (VigModel) model = random_model ("tiny_s");
+  g_autoptr (VigModel) model = random_model ("tiny_s", 1);
   g_autoptr (VigEngine) engine = ref_engine (model);
   g_autofree float *input = g_new (float, 2 * 3 * 32 * 32);
   float logits[20], probabilities[20], features[256];
@@ -286,7 +267,7 @@ test_no_memory (void)
   float logits[10];
 
   for (guint v = 0; v < G_N_ELEMENTS (variants); v++) {
-    g_autoptr (VigModel) model = random_model (variants[v]);
+    g_autoptr (VigModel) model = random_model (variants[v], 1);
     gboolean done = FALSE;
     for (guint fail_at = 1; !done; fail_at++) {
       GError *error = NULL;
@@ -305,7 +286,7 @@ test_no_memory (void)
 static void
 test_failures (void)
 {
-  g_autoptr (VigModel) model = random_model ("tiny_h");
+  g_autoptr (VigModel) model = random_model ("tiny_h", 1);
   g_autofree float *input = g_new0 (float, 3 * 64 * 64);
   float logits[10];
   VigOutput out = { .logits = logits };
@@ -330,7 +311,7 @@ test_failures (void)
 static void
 test_no_allocations (void)
 {
-  g_autoptr (VigModel) model = random_model ("tiny_t");
+  g_autoptr (VigModel) model = random_model ("tiny_t", 1);
   g_autofree float *input = g_new0 (float, 40 * 3 * 64 * 64);
   g_autofree float *logits = g_new (float, 40 * 10);
   g_autofree guint8 *pixels = g_malloc0 (3 * 80 * 60);
@@ -354,6 +335,45 @@ test_no_allocations (void)
   for (guint size = 16; size < 64; size += 4) /* more sizes than are kept: the workspace stays bounded */
     g_assert_true (vig_engine_classify_tensors (engine, input, 1, size, size, &out, &error));
   g_assert_cmpuint (vig_engine_get_workspace_bytes (engine), <, bytes);
+}
+
+/* What is expected is made room for at once, if there is memory for it; else for what is asked for. */
+static void
+test_expect (void)
+{
+  g_autoptr (VigModel) model = random_model ("tiny_t", 1);
+  g_autofree float *input = g_new0 (float, 12 * 3 * 64 * 64);
+  g_autofree float *logits = g_new (float, 12 * 10);
+  VigOutput out = { .logits = logits };
+  GError *error = NULL;
+  g_autoptr (VigEngine) engine = vig_engine_new_with_kernels (model, injector_open (), "test", VIG_PRECISION_FP32,
+      &error);
+
+  g_assert_no_error (error);
+  g_assert_true (vig_engine_classify_tensors (engine, input, 1, 64, 64, &out, &error));
+  const gsize one = vig_engine_get_workspace_bytes (engine);
+  vig_engine_expect (engine, 8);
+  g_assert_true (vig_engine_classify_tensors (engine, input, 1, 64, 64, &out, &error));
+  const gsize eight = vig_engine_get_workspace_bytes (engine);
+  g_assert_cmpuint (eight, >, one);
+  guint before = injector.allocations;
+  for (guint n = 1; n <= 8; n++)
+    g_assert_true (vig_engine_classify_tensors (engine, input, n, 64, 64, &out, &error));
+  vig_engine_expect (engine, 2);
+  g_assert_true (vig_engine_classify_tensors (engine, input, 3, 64, 64, &out, &error));
+  g_assert_cmpuint (injector.allocations, ==, before);
+  g_assert_cmpuint (vig_engine_get_workspace_bytes (engine), ==, eight);
+
+  vig_engine_expect (engine, 16);
+  injector.fail_at = injector.allocations + 1;
+  g_assert_true (vig_engine_classify_tensors (engine, input, 1, 64, 64, &out, &error));
+  g_assert_cmpuint (injector.allocations, >, injector.fail_at);
+  g_assert_cmpuint (vig_engine_get_workspace_bytes (engine), ==, one);
+  before = injector.allocations;
+  g_assert_true (vig_engine_classify_tensors (engine, input, 1, 64, 64, &out, &error)); /* it is not tried each time */
+  g_assert_cmpuint (injector.allocations, ==, before);
+  g_assert_true (vig_engine_classify_tensors (engine, input, 12, 64, 64, &out, &error));
+  g_assert_no_error (error);
 }
 
 /* ---- pictures ---- */
@@ -393,7 +413,7 @@ computed (const char *name, const float *data, gsize rows, gsize columns, gpoint
 static void
 test_pictures_read (void)
 {
-  g_autoptr (VigModel) model = random_model ("tiny_t");
+  g_autoptr (VigModel) model = random_model ("tiny_t", 1);
   g_autofree Pictures *p = g_new0 (Pictures, 1);
   VigFrame frames[N_READ];
   float want[N_READ * 10], got[N_READ * 10];
@@ -424,7 +444,7 @@ test_pictures_read (void)
 static void
 test_too_big (void)
 {
-  g_autoptr (VigModel) model = random_model ("tiny_h");
+  g_autoptr (VigModel) model = random_model ("tiny_h", 1);
   g_autoptr (VigEngine) engine = vig_engine_new_with_kernels (model, injector_open (), "test", VIG_PRECISION_FP32, NULL);
   float logits[10], input[1] = { 0 };
   GError *error = NULL;
@@ -438,7 +458,7 @@ test_too_big (void)
 static void
 test_references (void)
 {
-  VigModel *model = random_model ("tiny_h");
+  VigModel *model = random_model ("tiny_h", 1);
   g_autoptr (VigEngine) one = ref_engine (model);
   g_autoptr (VigEngine) two = ref_engine (vig_model_ref (model));
   vig_model_unref (model);
@@ -463,6 +483,7 @@ main (int argc, char **argv)
   g_test_add_func ("/api/failures", test_failures);
   g_test_add_func ("/api/no-allocations", test_no_allocations);
   g_test_add_func ("/api/pictures-read", test_pictures_read);
+  g_test_add_func ("/api/expect", test_expect);
   g_test_add_func ("/api/too-big", test_too_big);
   g_test_add_func ("/api/references", test_references);
   return g_test_run ();

@@ -110,3 +110,21 @@ made_edit (GByteArray *file, const char *from, const char *to)
   g_byte_array_prepend (file, (guint8 *) edited->str, (guint) edited->len);
   g_byte_array_prepend (file, (guint8 *) &length, 8);
 }
+
+VigModel *
+random_model (const char *variant, guint64 seed)
+{
+  GError *error = NULL;
+  VigModel *model = vig_model_new_random (variant, seed, NULL, &error);
+  g_assert_no_error (error);
+  return model;
+}
+
+void
+check_error (GError **error, VigError code, const char *part)
+{
+  g_assert_error (*error, VIG_ERROR, (int) code);
+  if (!strstr ((*error)->message, part) || strchr ((*error)->message, '\n'))
+    g_error ("expected \"%s\" in \"%s\"", part, (*error)->message);
+  g_clear_error (error);
+}

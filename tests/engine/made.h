@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Small model files that the tests make themselves, and ways to spoil them. */
+/* Small model files that the tests make themselves, and ways to spoil them; and how errors are looked at. */
 #ifndef MADE_H
 #define MADE_H
 
 #include <config.h>
 #include <safetensors.h>
+#include <vig/model.h>
 
 /* The tensors of an architecture, with made-up values; each may be changed before the file is made. */
 typedef struct {
@@ -41,5 +42,11 @@ GByteArray *made_raw (const char *header, gsize data_size);
 
 /* The header of @file with its first @from replaced. */
 void made_edit (GByteArray *file, const char *from, const char *to);
+
+/* vig_model_new_random(), which must succeed. */
+VigModel *random_model (const char *variant, guint64 seed);
+
+/* Eats @error, which is one sentence that holds @part. */
+void check_error (GError **error, VigError code, const char *part);
 
 #endif

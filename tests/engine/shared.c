@@ -32,15 +32,6 @@ acquire (const char *path, const VigSharedOptions *options)
   return shared;
 }
 
-static void
-check_error (GError **error, VigError code, const char *part)
-{
-  g_assert_error (*error, VIG_ERROR, (int) code);
-  if (!strstr ((*error)->message, part) || strchr ((*error)->message, '\n'))
-    g_error ("expected \"%s\" in \"%s\"", part, (*error)->message);
-  g_clear_error (error);
-}
-
 /* ---- who shares with whom ---- */
 
 static void
@@ -79,6 +70,41 @@ test_content_changes (void)
 }
 
 /* What "auto" turns out to be is the same as that by its own name, whoever comes first. */
+/* Bytes that this process has read. */
+static guint64
+bytes_read (void)
+{
+  g_autofree char *text = NULL;
+  if (!g_file_get_contents ("/proc/self/io", &text, NULL, NULL))
+    return 0;
+  return g_ascii_strtoull (strchr (text, ' '), NULL, 10); /* "rchar: …" comes first */
+}
+
+/* A file is read once, whoever comes first, and again by who comes later. */
+static void
+test_read_once (void)
+{
+  const guint64 padding = 8 << 20; /* far more than is read beside the file */
+  g_autofree char *labels = g_strnfill (padding, 'x'), *array = g_strdup_printf ("[\"a\",\"b\",\"%s\"]", labels);
+  const char *metadata[] = { "vig_labels", array, NULL };
+  g_autoptr (Made) made = made_new (MADE_PLAIN);
+  g_autoptr (GByteArray) file = made_file (made, metadata);
+  g_autofree char *path = g_build_filename (dir, "large.safetensors", NULL);
+  g_assert_true (g_file_set_contents (path, (char *) file->data, file->len, NULL));
+  guint64 before = bytes_read ();
+  if (before == 0) {
+    g_test_skip ("this system does not count what a process reads");
+    return;
+  }
+  g_autoptr (VigShared) a = acquire (path, NULL);
+  g_assert_cmpuint (bytes_read () - before, >=, file->len);
+  g_assert_cmpuint (bytes_read () - before, <, file->len + padding / 2);
+  before = bytes_read ();
+  g_autoptr (VigShared) b = acquire (path, NULL);
+  g_assert_cmpuint (bytes_read () - before, <, file->len + padding / 2);
+  g_assert_cmpuint (vig_shared_get_n_users (a), ==, 2);
+}
+
 static void
 test_auto (void)
 {
@@ -301,6 +327,7 @@ main (int argc, char **argv)
   model_path = write_model ("model.safetensors", MADE_PLAIN);
   g_test_add_func ("/shared/same", test_same);
   g_test_add_func ("/shared/content-changes", test_content_changes);
+  g_test_add_func ("/shared/read-once", test_read_once);
   g_test_add_func ("/shared/auto", test_auto);
   g_test_add_func ("/shared/options", test_options);
   g_test_add_func ("/shared/concurrent", test_concurrent);

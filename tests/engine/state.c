@@ -15,15 +15,6 @@ typedef struct {
   float picture[2][PIXELS];
 } Fixture;
 
-static VigModel *
-random_model (const char *variant, guint64 seed)
-{
-  GError *error = NULL;
-  VigModel *model = vig_model_new_random (variant, seed, NULL, &error);
-  g_assert_no_error (error);
-  return model;
-}
-
 static void
 set_up (Fixture *f, gconstpointer data)
 {
@@ -41,16 +32,6 @@ tear_down (Fixture *f, gconstpointer data)
 {
   vig_engine_free (f->engine);
   vig_model_unref (f->model);
-}
-
-/* Eats @error. */
-static void
-check_error (GError **error, VigError code, const char *part)
-{
-  g_assert_error (*error, VIG_ERROR, (int) code);
-  if (!strstr ((*error)->message, part) || strchr ((*error)->message, '\n'))
-    g_error ("expected \"%s\" in \"%s\"", part, (*error)->message);
-  g_clear_error (error);
 }
 
 static VigState *

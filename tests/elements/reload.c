@@ -188,7 +188,7 @@ set_slowly (GstHarness *h, const char *file)
 typedef struct {
   GstHarness *h;
   GThread *source, *sink;
-  gint stop, n_pushed;
+  gint stop, ended, n_pushed; /* ended: the source is */
   gboolean may_lose; /* there are flushes, */
   GMutex lock;       /* and no frame comes between the end of one and the segment behind it */
   guint n_by_tiny, n_by_corners;
@@ -242,11 +242,11 @@ pull_all (gpointer data)
 {
   Load *load = data;
   int next = 0;
-  while (!g_atomic_int_get (&load->stop) || next < g_atomic_int_get (&load->n_pushed)) {
+  while (!g_atomic_int_get (&load->ended) || next < g_atomic_int_get (&load->n_pushed)) {
     g_autoptr (GstBuffer) buffer = gst_harness_try_pull (load->h);
     if (buffer)
       check (load, buffer, &next);
-    else if (g_atomic_int_get (&load->stop) && load->may_lose)
+    else if (g_atomic_int_get (&load->ended) && load->may_lose)
       break;
     else
       g_usleep (200);
@@ -291,6 +291,7 @@ load_end (Load *load)
   GstBuffer *left;
   g_atomic_int_set (&load->stop, 1);
   g_thread_join (load->source);
+  g_atomic_int_set (&load->ended, 1);
   g_thread_join (load->sink);
   if (load->may_lose)
     flush (load);

@@ -580,6 +580,7 @@ test_last_wins (void)
   load_begin (&load, h, FALSE);
   load_go_on (&load, 10);
   set_slowly (h, other);
+  load_go_on (&load, 5); /* it is being loaded */
   set_model (h, missing);
   set_model (h, test_model ());
   expect_changed (h, test_model (), "tiny-colours"); /* the only one that is heard of */

@@ -649,8 +649,8 @@ test_latency_changes (void)
   GstHarness *h = test_harness (CAPS, NULL);
   gst_harness_set_upstream_latency (h, 0);
   GstClockTime before = gst_harness_query_latency (h);
-  g_object_set (h->element, "input-size", 320, NULL); /* a hundred times the pixels */
-  for (int i = 0; i < 64; i++) {
+  g_object_set (h->element, "input-size", 640, NULL); /* four hundred times the pixels */
+  for (int i = 0; i < 40; i++) {
     push (h, i);
     gst_buffer_unref (gst_harness_pull (h));
   }

@@ -111,6 +111,7 @@ main (int argc, char **argv)
     return 1;
   }
   g_object_set (element, "model-file", argv[1], "threads", options.n_threads, NULL);
+  gst_util_set_object_arg (G_OBJECT (element), "overload", "block"); /* a harness says that it is live */
   GstHarness *h = gst_harness_new_with_element (element, "sink", "src");
   gst_object_unref (element);
   gst_harness_set_src_caps (h, gst_caps_new_simple ("video/x-raw", "format", G_TYPE_STRING, "NV12", "width", G_TYPE_INT,

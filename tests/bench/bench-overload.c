@@ -116,8 +116,11 @@ offer (GstHarness *h, Run *run, const guint8 *pixels, double frame_time)
 }
 
 static GstHarness *
-open_stream (const char *model)
+open_stream (const char *model, double frame_time)
 {
+  g_autofree char *caps = g_strdup_printf ("video/x-raw,format=NV12,width=1280,height=720,framerate=%u/1,colorimetry=bt709",
+      (guint) (1e6 / frame_time + 0.5));
+
   GstElement *element = gst_element_factory_make ("vigclassify", NULL);
   if (!element)
     g_error ("no element vigclassify: run it in meson devenv");
@@ -127,7 +130,7 @@ open_stream (const char *model)
   gst_util_set_object_arg (G_OBJECT (element), "overload", "skip");
   GstHarness *h = gst_harness_new_with_element (element, "sink", "src");
   gst_object_unref (element);
-  gst_harness_set_src_caps_str (h, "video/x-raw,format=NV12,width=1280,height=720,framerate=0/1,colorimetry=bt709");
+  gst_harness_set_src_caps_str (h, caps);
   gst_harness_set_drop_buffers (h, TRUE);
   return h;
 }
@@ -142,7 +145,7 @@ measure (const char *model, VigEngine *engine, const guint8 *pixels, double seco
   Run run = { .n = (guint) (1e6 * seconds / frame_time) };
   run.in = g_new (double, run.n);
   run.out = g_new0 (double, run.n);
-  GstHarness *h = open_stream (model);
+  GstHarness *h = open_stream (model, frame_time);
   gst_pad_add_probe (h->sinkpad, GST_PAD_PROBE_TYPE_BUFFER, on_frame, &run, NULL);
   f[LATENCY] = (double) gst_harness_query_latency (h) / 1e3; /* what a pipeline would have waited from the start on */
   offer (h, &run, pixels, frame_time);

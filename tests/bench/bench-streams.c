@@ -55,6 +55,7 @@ open_stream (const char *model, guint max_batch)
   if (!element)
     g_error ("no element vigclassify: run it in meson devenv");
   g_object_set (element, "model-file", model, "max-batch", max_batch, "post-messages", FALSE, NULL);
+  gst_util_set_object_arg (G_OBJECT (element), "overload", "block"); /* a harness says that it is live */
   GstHarness *h = gst_harness_new_with_element (element, "sink", "src");
   gst_object_unref (element);
   gst_harness_set_src_caps_str (h, "video/x-raw,format=NV12,width=1280,height=720,framerate=25/1,colorimetry=bt709");

@@ -63,6 +63,7 @@ def main(argv):
     if len(argv) != 4:
         print(__doc__, file=sys.stderr)
         return 2
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `… | head` ends it, without a word
     Gst.init(None)
     name, models = argv[1], {"first": argv[2], "second": argv[3]}
     try:

@@ -17,6 +17,8 @@
 #include <gst/check/gstharness.h>
 #include <vig/vig.h>
 
+#include "figures.h"
+
 enum { WIDTH = 1280, HEIGHT = 720, LUMA = WIDTH * HEIGHT, SIZE = LUMA * 3 / 2 };
 
 typedef struct {
@@ -25,34 +27,12 @@ typedef struct {
   gint left, fresh; /* atomic */
 } Run;
 
-static double
-now (void)
-{
-  struct timespec t;
-  clock_gettime (CLOCK_MONOTONIC, &t);
-  return 1e6 * (double) t.tv_sec + 1e-3 * (double) t.tv_nsec;
-}
-
 static void
 sleep_until (double us)
 {
   struct timespec t = { (time_t) (us / 1e6), (long) ((us - 1e6 * (double) (time_t) (us / 1e6)) * 1e3) };
   while (clock_nanosleep (CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
     ;
-}
-
-static int
-by_value (const void *a, const void *b)
-{
-  double x = *(const double *) a, y = *(const double *) b;
-  return (x > y) - (x < y);
-}
-
-static double
-percentile (double *values, guint n, double p)
-{
-  qsort (values, n, sizeof *values, by_value);
-  return values[(guint) (p * (n - 1) + 0.5)];
 }
 
 /* Frames/s of the engine alone. */

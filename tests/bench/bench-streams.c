@@ -16,6 +16,8 @@
 #include <gst/check/gstharness.h>
 #include <vig/vig.h>
 
+#include "figures.h"
+
 enum { WIDTH = 1280, HEIGHT = 720, LUMA = WIDTH * HEIGHT, SIZE = LUMA * 3 / 2, MAX_STREAMS = 64 };
 
 typedef struct {
@@ -25,28 +27,6 @@ typedef struct {
   double took;      /* all of them, us */
   double *waits;    /* [frames] from push to pull, us */
 } Stream;
-
-static double
-now (void)
-{
-  struct timespec t;
-  clock_gettime (CLOCK_MONOTONIC, &t);
-  return 1e6 * (double) t.tv_sec + 1e-3 * (double) t.tv_nsec;
-}
-
-static int
-by_value (const void *a, const void *b)
-{
-  double x = *(const double *) a, y = *(const double *) b;
-  return (x > y) - (x < y);
-}
-
-static double
-percentile (double *values, guint n, double p)
-{
-  qsort (values, n, sizeof *values, by_value);
-  return values[(guint) (p * (n - 1) + 0.5)];
-}
 
 static GstHarness *
 open_stream (const char *model, guint max_batch)

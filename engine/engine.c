@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <vig/window.h>
 
-#include <math.h>
 #include <string.h>
+
+#include <ref/ref.h>
 
 #include "backend.h"
 #include "engine-private.h"
@@ -711,31 +712,11 @@ vig_engine_classify_stream_tensors (VigEngine *e, const float *input, const VigM
 
 /* ---- windows ---- */
 
-/* Rows of [n * window, columns] to their means [n, columns]. */
+/* Rows of [n * window, columns] to their means [n, columns], in the host's memory. */
 static void
 mean_of_windows (const float *rows, guint n, guint window, gsize columns, float *means)
 {
-  for (guint i = 0; i < n; i++)
-    for (gsize c = 0; c < columns; c++) {
-      double sum = 0;
-      for (guint t = 0; t < window; t++)
-        sum += rows[((gsize) i * window + t) * columns + c];
-      means[i * columns + c] = (float) (sum / window);
-    }
-}
-
-static void
-softmax (const float *logits, guint n, gsize classes, float *probabilities)
-{
-  for (guint i = 0; i < n; i++, logits += classes, probabilities += classes) {
-    double top = logits[0], sum = 0;
-    for (gsize c = 1; c < classes; c++)
-      top = MAX (top, logits[c]);
-    for (gsize c = 0; c < classes; c++)
-      sum += exp (logits[c] - top);
-    for (gsize c = 0; c < classes; c++)
-      probabilities[c] = (float) (exp (logits[c] - top) / sum);
-  }
+  vig_pool_mean_c (NULL, &(VigPoolMean) { .batch = (int) n, .tokens = (int) window, .c = (int) columns, .x = rows, .y = means });
 }
 
 /* The frames' results, kept from call to call: [n * window, …]. */
@@ -771,20 +752,22 @@ classify_windows (VigEngine *e, const Work *work, float *frame_logits, VigOutput
   if (output->logits)
     memcpy (output->logits, means, n * classes * sizeof (float));
   if (output->probabilities)
-    softmax (means, n, classes, output->probabilities);
+    vig_softmax_c (NULL, &(VigSoftmax) { .rows = (int) n, .c = (int) classes, .x = means, .y = output->probabilities });
   if (output->features)
     mean_of_windows (of_frames, n, work->window, features, output->features);
   return TRUE;
 }
 
 static gboolean
-check_window (VigEngine *e, guint window, GError **error)
+check_window (VigEngine *e, guint n, guint window, GError **error)
 {
   if (!vig_config_has_windows (&e->model->config))
     g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "windows: expected a model that takes them, found %s, which does not",
         e->model->name);
   else if (window < 1 || window > MAX_WINDOW)
     g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "window: expected 1 to %d frames, found %u", MAX_WINDOW, window);
+  else if (n > G_MAXINT / MAX_WINDOW)
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "windows: expected at most %d, found %u", G_MAXINT / MAX_WINDOW, n);
   else
     return TRUE;
   return FALSE;
@@ -795,7 +778,7 @@ vig_engine_classify_windows (VigEngine *e, const VigFrame *frames, guint n, guin
     VigOutput *output, GError **error)
 {
   size = size ? size : vig_model_get_input_size (e->model);
-  return check_given (frames, "frames", n, output, error) && check_window (e, window, error)
+  return check_given (frames, "frames", n, output, error) && check_window (e, n, window, error)
       && check_size (e, size, size, error) && check_frames (e, frames, n * window, size, error)
       && classify_windows (e, &(Work) { .frames = frames, .n = n * window, .window = window, .h = size, .w = size },
           frame_logits, output, error);
@@ -805,7 +788,7 @@ gboolean
 vig_engine_classify_windows_tensors (VigEngine *e, const float *input, guint n, guint window, guint height, guint width,
     float *frame_logits, VigOutput *output, GError **error)
 {
-  return check_given (input, "tensors", n, output, error) && check_window (e, window, error)
+  return check_given (input, "tensors", n, output, error) && check_window (e, n, window, error)
       && check_size (e, height, width, error)
       && classify_windows (e, &(Work) { .tensors = input, .n = n * window, .window = window, .h = height, .w = width },
           frame_logits, output, error);

@@ -257,6 +257,8 @@ test_windows (void)
   check_error (&error, VIG_ERROR_ARGUMENT, "window: expected 1 to 4096 frames, found 0");
   g_assert_false (vig_engine_classify_windows_tensors (engine, frames, 1, 5000, SIDE, SIDE, NULL, &output, &error));
   check_error (&error, VIG_ERROR_ARGUMENT, "window: expected 1 to 4096 frames, found 5000");
+  g_assert_false (vig_engine_classify_windows_tensors (engine, frames, G_MAXUINT, 2, SIDE, SIDE, NULL, &output, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "windows: expected at most 524287, found 4294967295");
   g_assert_false (vig_engine_classify_windows (engine, NULL, 1, 2, 0, NULL, &output, &error));
   check_error (&error, VIG_ERROR_ARGUMENT, "frames: expected at least one");
   g_assert_true (vig_engine_classify_windows_tensors (engine, frames, 1, 2, SIDE, SIDE, NULL, &output, &error));

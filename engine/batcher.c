@@ -46,7 +46,7 @@ struct VigBatcher {
   guint n_slots;
   Slot *slots;
   VigFrame *frames;
-  float *probabilities; /* [n_slots, classes] */
+  float *logits, *probabilities; /* [n_slots, classes] */
 };
 
 static gint64
@@ -130,6 +130,7 @@ reserve (VigBatcher *b)
   b->n_slots = b->max_batch;
   b->slots = g_renew (Slot, b->slots, b->n_slots);
   b->frames = g_renew (VigFrame, b->frames, b->n_slots);
+  b->logits = g_renew (float, b->logits, (gsize) b->n_slots * b->work.n_classes);
   b->probabilities = g_renew (float, b->probabilities, (gsize) b->n_slots * b->work.n_classes);
 }
 
@@ -206,8 +207,10 @@ compute (VigBatcher *b, guint n)
 
   for (guint i = 0; i < n; i++) {
     b->frames[i] = b->slots[i].request->frame;
+    if (b->slots[i].request->logits)
+      output.logits = b->logits;
     if (b->slots[i].request->probabilities)
-      output.probabilities = b->probabilities; /* none wanted: warming up */
+      output.probabilities = b->probabilities; /* nothing wanted: warming up */
   }
   b->work.run (b->work.data, b->frames, n, b->slots[0].request->size, &output, pictures_read, b, &error);
   const gint64 end = now (b);
@@ -218,9 +221,13 @@ compute (VigBatcher *b, guint n)
     r->latency_us = end - r->since;
     r->preprocess_us = output.preprocess_us;
     r->inference_us = output.inference_us;
-    if (error)
+    if (error) {
       r->error = g_error_copy (error);
-    else if (r->probabilities)
+      continue;
+    }
+    if (r->logits)
+      memcpy (r->logits, b->logits + i * classes, classes * sizeof (float));
+    if (r->probabilities)
       memcpy (r->probabilities, b->probabilities + i * classes, classes * sizeof (float));
   }
 }
@@ -342,6 +349,7 @@ vig_batcher_free (VigBatcher *b)
   g_ptr_array_unref (b->streams);
   g_free (b->slots);
   g_free (b->frames);
+  g_free (b->logits);
   g_free (b->probabilities);
   g_free (b);
 }

@@ -96,7 +96,7 @@ typedef struct VigRequest VigRequest;
  * @frame: the description; the picture must stay as it is until it has been read (vig_stream_wait_read()) or the frame
  *   is answered
  * @size: side of the square input in pixels; 0: what the model says
- * @probabilities: (out caller-allocates) (nullable): [classes]
+ * @logits, @probabilities: (out caller-allocates) (nullable): [classes]
  * @last: no other is to follow soon, so none is expected of the stream
  * @done: (nullable): called when the frame is answered, instead of waiting for it: from the engine's thread, which waits
  *   meanwhile. The request may be freed or submitted again from there, but nothing else freed, released or waited for.
@@ -112,7 +112,7 @@ typedef struct VigRequest VigRequest;
 struct VigRequest {
   VigFrame frame;
   guint size;
-  float *probabilities;
+  float *logits, *probabilities;
   gboolean last;
   void (*done) (VigRequest *request, gpointer user_data);
   gpointer user_data;

@@ -83,7 +83,7 @@ run (gpointer data, const VigFrame *frames, guint n, guint size, VigOutput *outp
   work->n_batches++;
   work->n_frames += n;
   work->largest = MAX (work->largest, n);
-  work->anything_wanted = output->probabilities != NULL;
+  work->anything_wanted = output->probabilities || output->logits;
   reach (work, 1);
   for (guint i = 0; i < n; i++) {
     if (output->probabilities)
@@ -96,6 +96,8 @@ run (gpointer data, const VigFrame *frames, guint n, guint size, VigOutput *outp
       g_string_append_printf (work->batches, "%d.%d ", frames[i].crop_x, frames[i].crop_y);
     if (output->probabilities)
       output->probabilities[i * CLASSES + 1] = (float) frames[i].crop_y;
+    for (guint c = 0; output->logits && c < CLASSES; c++)
+      output->logits[i * CLASSES + c] = -(float) frames[i].data[0][0] - (float) c;
   }
   if (work->batches)
     g_string_append (work->batches, "| ");
@@ -477,6 +479,36 @@ test_nothing_wanted (void)
   g_assert_true (vig_stream_submit (f->streams[0], &r, NULL));
   expect (f, "0.0 0.0 | ");
   g_assert_true (f->work.anything_wanted);
+  fixture_free (f);
+}
+
+/* Each gets what it wants, and what others want of the same batch is not written anywhere else. */
+static void
+test_logits (void)
+{
+  enum { N = 4 };
+  Fixture *f = fixture_new (1, N);
+  float logits[N][CLASSES], probabilities[N][CLASSES];
+  VigRequest r[N] = { 0 };
+  VigRequest *all[N];
+  for (guint i = 0; i < N; i++) {
+    f->pixels[0][i] = (guint8) (10 * i + 1);
+    all[i] = &r[i];
+    r[i].frame = (VigFrame) { .width = 1, .crop_y = (int) i, .data = { &f->pixels[0][i] } };
+    r[i].logits = i & 1 ? logits[i] : NULL;
+    r[i].probabilities = i & 2 ? probabilities[i] : NULL;
+    for (guint c = 0; c < CLASSES; c++)
+      logits[i][c] = probabilities[i][c] = 1000;
+  }
+  g_assert_true (vig_stream_submit_all (f->streams[0], all, N, NULL));
+  expect (f, "0.0 0.1 0.2 0.3 | ");
+  for (guint i = 0; i < N; i++) {
+    float byte = 10.0f * (float) i + 1;
+    g_assert_cmpfloat (logits[i][0], ==, i & 1 ? -byte : 1000);
+    g_assert_cmpfloat (logits[i][1], ==, i & 1 ? -byte - 1 : 1000);
+    g_assert_cmpfloat (probabilities[i][0], ==, i & 2 ? byte : 1000);
+    g_assert_cmpfloat (probabilities[i][1], ==, i & 2 ? (float) i : 1000);
+  }
   fixture_free (f);
 }
 
@@ -871,6 +903,7 @@ main (int argc, char **argv)
   g_test_add_func ("/batcher/greedy", test_greedy);
   g_test_add_func ("/batcher/sizes", test_sizes);
   g_test_add_func ("/batcher/nothing-wanted", test_nothing_wanted);
+  g_test_add_func ("/batcher/logits", test_logits);
   g_test_add_func ("/batcher/failure", test_failure);
   g_test_add_func ("/batcher/bad-frame", test_bad_frame);
   g_test_add_func ("/batcher/bad-part", test_bad_part);

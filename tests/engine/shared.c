@@ -257,7 +257,7 @@ test_meet (void)
   VigShared *users[N];
   VigStream *streams[N];
   VigRequest requests[N] = { 0 };
-  float results[N][3], expected[3];
+  float results[N][3], logits[N][3], expected[3], expected_logits[3];
   guint8 pixels[N][SIDE * SIDE * 3];
   g_autoptr (VigModel) model = vig_model_load (model_path, &error);
   g_autoptr (VigEngine) engine = vig_engine_new (model, &(VigEngineOptions) { .device = "cpu", .n_threads = 1 }, &error);
@@ -275,10 +275,11 @@ test_meet (void)
       fill (pixels[i], i * 31 + (guint) round);
       requests[i].frame = frame_of (pixels[i]);
       requests[i].probabilities = results[i];
+      requests[i].logits = logits[i];
       g_assert_true (vig_stream_submit (streams[i], &requests[i], &error));
     }
     for (guint i = 0; i < N; i++) {
-      VigOutput output = { .probabilities = expected };
+      VigOutput output = { .probabilities = expected, .logits = expected_logits };
       vig_stream_wait (streams[i], &requests[i]);
       g_assert_no_error (requests[i].error);
       if (round > 0) /* before, none is expected */
@@ -286,6 +287,7 @@ test_meet (void)
       VigFrame frame = frame_of (pixels[i]);
       g_assert_true (vig_engine_classify_frames (engine, &frame, 1, 0, &output, &error));
       g_assert_cmpmem (results[i], sizeof results[i], expected, sizeof expected);
+      g_assert_cmpmem (logits[i], sizeof logits[i], expected_logits, sizeof expected_logits);
     }
   }
   for (guint i = 0; i < N; i++) {

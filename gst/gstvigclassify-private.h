@@ -45,6 +45,7 @@ struct _GstVigClassify {
     VigOrientation stream_orientation, global_orientation; /* of the tags; 0: none */
     guint model;            /* number of the one that the last frame was submitted to */
     GstVigTurns turns;
+    guint clip_epoch;        /* one later each time that clip-reset says so */
     gboolean hdr_warned;
     guint max_in_flight;
     guint held;              /* most frames that there may be, where a pool allows it */

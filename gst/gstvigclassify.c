@@ -264,6 +264,16 @@ set_places (GstVigClassify *self)
 
 /* ---- frames come in -------------------------------------------------------------------------------------------- */
 
+/* Something has happened after which, if clip-reset says so, answers begin anew. The sink pad's thread. */
+static void
+may_reset_clips (GstVigClassify *self, GstVigClipReset reason)
+{
+  GST_OBJECT_LOCK (self);
+  if (self->settings.clip_reset & reason)
+    self->in.clip_epoch++;
+  GST_OBJECT_UNLOCK (self);
+}
+
 static VigOrientation
 upright (GstVigClassify *self, const GstVigSettings *settings)
 {
@@ -283,7 +293,10 @@ prepare (GstVigClassify *self, GstVigFlight *flight, gint64 arrival)
     flight->until = arrival + (gint64) (get_budget (&flight->settings, flight->loaded) / GST_USECOND);
   g_autoptr (GPtrArray) classes = self->wanted_classes ? g_ptr_array_ref (self->wanted_classes) : NULL;
   GST_OBJECT_UNLOCK (self);
+  if (GST_BUFFER_FLAG_IS_SET (flight->buffer, GST_BUFFER_FLAG_DISCONT))
+    may_reset_clips (self, GST_VIG_CLIP_RESET_DISCONT);
   flight->epoch = self->in.turns.epoch;
+  flight->clip_epoch = self->in.clip_epoch;
   if (!self->in.have_info || flight->settings.regions == GST_VIG_REGIONS_FRAME)
     return;
   const GstVigRegionFilter filter = { .classes = classes, .min_size = flight->settings.min_size,
@@ -585,8 +598,10 @@ send_frame (GstVigClassify *self, GstVigFlight *flight)
 static void
 take_caps (GstVigClassify *self, const GstVideoInfo *info)
 {
-  if (!self->in.have_info || !gst_video_info_is_equal (info, &self->in.info))
+  if (!self->in.have_info || !gst_video_info_is_equal (info, &self->in.info)) {
     gst_vig_turns_end_results (&self->in.turns);
+    may_reset_clips (self, GST_VIG_CLIP_RESET_CAPS);
+  }
   self->in.info = *info;
   self->in.have_info = TRUE;
   GstVideoTransferFunction transfer = info->colorimetry.transfer;
@@ -605,8 +620,10 @@ take_segment (GstVigClassify *self, GstEvent *event)
 {
   gboolean backwards = self->in.segment.rate < 0;
   gst_event_copy_segment (event, &self->in.segment);
-  if (backwards != (self->in.segment.rate < 0))
+  if (backwards != (self->in.segment.rate < 0)) {
     gst_vig_turns_end_results (&self->in.turns);
+    self->in.clip_epoch++;
+  }
   ask_whether_live (self);
 }
 
@@ -792,6 +809,7 @@ flush_stop (GstVigClassify *self, GstEvent *event)
   gst_event_parse_flush_stop (event, &reset_time);
   gboolean ok = gst_pad_push_event (self->srcpad, event);
   gst_vig_turns_end_results (&self->in.turns);
+  may_reset_clips (self, GST_VIG_CLIP_RESET_FLUSH);
   if (reset_time)
     gst_segment_init (&self->in.segment, GST_FORMAT_TIME);
   gst_vig_queue_set_flushing (&self->queue, TRUE); /* as it is, unless no FLUSH_START came before, or another start */
@@ -825,6 +843,7 @@ take_event (GstVigClassify *self, GstEvent *event)
   switch (GST_EVENT_TYPE (event)) {
     case GST_EVENT_STREAM_START:
       gst_vig_turns_end_results (&self->in.turns);
+      may_reset_clips (self, GST_VIG_CLIP_RESET_STREAM_START);
       self->in.stream_orientation = 0;
       break;
     case GST_EVENT_CAPS:
@@ -987,6 +1006,7 @@ reset_stream (GstVigClassify *self)
 {
   gst_vig_queue_empty (&self->queue);
   gst_vig_turns_end_results (&self->in.turns);
+  self->in.clip_epoch++;
   self->has_announced = FALSE;
   self->in.have_info = FALSE;
   self->in.hdr_warned = FALSE;

@@ -19,6 +19,7 @@ typedef struct {
   GstVigRegions regions;
   guint min_size, max_objects, reclassify_interval;
   gint64 latency_budget; /* nanoseconds; < 0: not set */
+  GstVigClipReset clip_reset;
 } GstVigSettings;
 
 /**
@@ -43,6 +44,7 @@ typedef struct {
  * @due: something of it is to be classified, and if there is no @error it is on its way through the engine
  * @across: it came in the memory of another context or GPU than computes
  * @epoch: a result says nothing about frames of another
+ * @clip_epoch: what was seen in another has no part in the frame's answer
  * @regions: (nullable): of GstVigRegion: the objects in it, if they are asked for
  * @frame_shot: which shot shows all of it; GST_VIG_NO_SHOT: none
  * @until: when it leaves, with its results or without; microseconds, monotonic; G_MAXINT64: when it has them
@@ -59,7 +61,7 @@ typedef struct {
   GstBuffer *buffer;
   GstVigLoaded *loaded;
   GstVigSettings settings;
-  guint epoch;
+  guint epoch, clip_epoch;
   gboolean due;
   GError *error;
   GArray *regions;

@@ -80,8 +80,9 @@ gst_vig_loaded_new (const GstVigLoadOptions *options, const char *user, guint si
   g_atomic_ref_count_init (&loaded->refs);
   loaded->number = g_atomic_int_add (&number, 1) + 1;
   gst_vig_load_options_copy (&loaded->options, options);
-  if (!acquire_engine (loaded, options, user, error) || !load_labels (loaded, options->labels_file, error)
-      || !warm_up (loaded, size, error))
+  if (!acquire_engine (loaded, options, user, error)
+      || !gst_vig_clip_mode_choose (options->clip_mode, loaded->model, &loaded->clip_mode, error)
+      || !load_labels (loaded, options->labels_file, error) || !warm_up (loaded, size, error))
     g_clear_pointer (&loaded, gst_vig_loaded_unref);
   return loaded;
 }

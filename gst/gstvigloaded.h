@@ -5,8 +5,8 @@
 #include <gst/gst.h>
 #include <vig/shared.h>
 
+#include "gstvigclip.h"
 #include "gstvigcuda.h"
-
 #include "gstvigheld.h"
 
 G_BEGIN_DECLS
@@ -18,6 +18,7 @@ typedef struct {
   guint threads, max_batch;
   gint64 batch_delay; /* nanoseconds; < 0: not set */
   gboolean share;
+  GstVigClipMode clip_mode;
 } GstVigLoadOptions;
 
 void gst_vig_load_options_copy (GstVigLoadOptions *to, const GstVigLoadOptions *from);
@@ -31,6 +32,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (GstVigLoadOptions, gst_vig_load_options_clear)
  * @stream: one element's, through which its frames reach the engine
  * @model: @shared's
  * @cuda: frames may be in its memory; NULL: in the host's alone
+ * @clip_mode: what became of that of @options
  * @latency: how long a frame took alone while warming up
  * @held: what is said of the frames and objects that are not classified themselves
  * @ranks: for whoever ranks them
@@ -50,6 +52,7 @@ struct GstVigLoaded {
   guint n_classes;
   char **labels;        /* [classes] */
   GQuark *quarks;       /* [classes]: of the labels */
+  GstVigClipMode clip_mode;
   GstClockTime latency;
   GstVigHeld held;
   VigRank *ranks;       /* [classes] */
@@ -64,7 +67,8 @@ struct GstVigLoaded {
  * gst_vig_loaded_new:
  * @user: names the element in error messages
  * @size: side of the square input that is warmed up, in pixels; 0: what the model says
- * @error: of the domain VIG_ERROR; GST_RESOURCE_ERROR if there is no model to load
+ * @error: of the domain VIG_ERROR, also where the model cannot do the clip mode; GST_RESOURCE_ERROR if there is no model
+ *   to load
  *
  * Loads, validates and warms up, which may take seconds. Any thread.
  */

@@ -23,13 +23,15 @@
 #define DEFAULT_MIN_SIZE 0
 #define DEFAULT_MAX_OBJECTS 0
 #define DEFAULT_RECLASSIFY_INTERVAL 1
+#define DEFAULT_CLIP_MODE GST_VIG_CLIP_AUTO
+#define DEFAULT_CLIP_RESET GST_VIG_CLIP_RESET_ALL
 
 enum {
   PROP_0, PROP_MODEL_FILE, PROP_LABELS_FILE, PROP_DEVICE, PROP_PRECISION, PROP_THREADS, PROP_TOP_K, PROP_THRESHOLD,
   PROP_INTERVAL, PROP_HOLD_RESULT, PROP_HOLD_MAX, PROP_INPUT_SIZE, PROP_POST_MESSAGES, PROP_ORIENTATION, PROP_SHARE,
   PROP_MAX_BATCH, PROP_BATCH_DELAY, PROP_MAX_IN_FLIGHT, PROP_OVERLOAD, PROP_LATENCY_BUDGET,
   PROP_REGIONS, PROP_OBJECT_CLASSES, PROP_MIN_SIZE, PROP_MAX_OBJECTS,
-  PROP_RECLASSIFY_INTERVAL, PROP_STATS
+  PROP_RECLASSIFY_INTERVAL, PROP_CLIP_MODE, PROP_CLIP_RESET, PROP_STATS
 };
 
 static GType
@@ -136,6 +138,13 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
     case PROP_RECLASSIFY_INTERVAL:
       settings->reclassify_interval = g_value_get_uint (value);
       break;
+    case PROP_CLIP_MODE:
+      self->load.clip_mode = g_value_get_enum (value);
+      self->stale = TRUE;
+      break;
+    case PROP_CLIP_RESET:
+      settings->clip_reset = g_value_get_flags (value);
+      break;
     case PROP_OVERLOAD:
       self->overload = g_value_get_enum (value);
       break;
@@ -225,6 +234,12 @@ get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
     case PROP_RECLASSIFY_INTERVAL:
       g_value_set_uint (value, settings->reclassify_interval);
       break;
+    case PROP_CLIP_MODE:
+      g_value_set_enum (value, self->load.clip_mode);
+      break;
+    case PROP_CLIP_RESET:
+      g_value_set_flags (value, settings->clip_reset);
+      break;
     case PROP_OVERLOAD:
       g_value_set_enum (value, self->overload);
       break;
@@ -269,6 +284,8 @@ gst_vig_classify_install_properties (GObjectClass *class)
   gst_type_mark_as_plugin_api (precision_get_type (), 0);
   gst_type_mark_as_plugin_api (gst_vig_regions_get_type (), 0);
   gst_type_mark_as_plugin_api (gst_vig_overload_get_type (), 0);
+  gst_type_mark_as_plugin_api (gst_vig_clip_mode_get_type (), 0);
+  gst_type_mark_as_plugin_api (gst_vig_clip_reset_get_type (), 0);
 
   const GParamFlags ready = G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_READY;
   const GParamFlags playing = G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_PLAYING;
@@ -344,6 +361,12 @@ gst_vig_classify_install_properties (GObjectClass *class)
   g_object_class_install_property (class, PROP_RECLASSIFY_INTERVAL, g_param_spec_uint ("reclassify-interval",
           "Interval of objects", "Classify an object that upstream tracks every n-th frame, and hold its result between",
           1, G_MAXUINT, DEFAULT_RECLASSIFY_INTERVAL, playing));
+  g_object_class_install_property (class, PROP_CLIP_MODE, g_param_spec_enum ("clip-mode", "Clip mode",
+          "What an answer is of: the frame alone, or also those before it; what of it is possible depends on the model",
+          gst_vig_clip_mode_get_type (), DEFAULT_CLIP_MODE, ready));
+  g_object_class_install_property (class, PROP_CLIP_RESET, g_param_spec_flags ("clip-reset", "Clip reset",
+          "After what the frames before have no part in an answer (after another model, another direction or time that "
+          "goes backwards they never have)", gst_vig_clip_reset_get_type (), DEFAULT_CLIP_RESET, playing));
   g_object_class_install_property (class, PROP_STATS, g_param_spec_boxed ("stats", "Statistics",
           "Counters since the stream was started, and times in nanoseconds and frames per second over the last 256 "
           "frames", GST_TYPE_STRUCTURE, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
@@ -355,6 +378,7 @@ gst_vig_classify_init_properties (GstVigClassify *self)
   self->load = (GstVigLoadOptions) {
     .device = g_strdup (DEFAULT_DEVICE), .precision = DEFAULT_PRECISION, .threads = DEFAULT_THREADS,
     .share = DEFAULT_SHARE, .max_batch = DEFAULT_MAX_BATCH, .batch_delay = DEFAULT_BATCH_DELAY,
+    .clip_mode = DEFAULT_CLIP_MODE,
   };
   self->max_in_flight = DEFAULT_MAX_IN_FLIGHT;
   self->overload = DEFAULT_OVERLOAD;
@@ -363,6 +387,6 @@ gst_vig_classify_init_properties (GstVigClassify *self)
     .threshold = DEFAULT_THRESHOLD, .hold_result = DEFAULT_HOLD_RESULT, .post_messages = DEFAULT_POST_MESSAGES,
     .hold_max = DEFAULT_HOLD_MAX, .orientation = DEFAULT_ORIENTATION, .regions = DEFAULT_REGIONS,
     .min_size = DEFAULT_MIN_SIZE, .max_objects = DEFAULT_MAX_OBJECTS, .reclassify_interval = DEFAULT_RECLASSIFY_INTERVAL,
-    .latency_budget = DEFAULT_LATENCY_BUDGET,
+    .latency_budget = DEFAULT_LATENCY_BUDGET, .clip_reset = DEFAULT_CLIP_RESET,
   };
 }

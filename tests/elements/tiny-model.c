@@ -106,8 +106,34 @@ add_head (Writer *w, int n_classes)
   add (w, "head.bias", bias_shape, n_classes);
 }
 
+/* What makes an image model one over time (docs/temporal.md), whose answers are the same all the same. */
+static const char *const temporal_config[] = { [TINY_IMAGE] = "",
+  [TINY_JOINT] = ",\"temporal\":{\"kind\":\"joint\",\"frames\":4,\"conv\":\"frame\"}",
+  [TINY_STREAM] = ",\"temporal\":{\"kind\":\"stream\",\"after\":[0],\"grid\":2,\"width\":32,\"num_heads\":1,\"step\":0.04,"
+      "\"max_elapsed\":4,\"difference\":0}" };
+
 static void
-add_metadata (GString *header, const char *model_name, const char *const *label, int n_classes)
+add_temporal (Writer *w, TinyKind kind)
+{
+  if (kind == TINY_JOINT) {
+    add (w, "temporal_pos_embed", "1,4,64", 4 * D);
+    add_filled (w, "blocks.0.attn.boundary", "32", D / 2, -200);
+    add_filled (w, "blocks.1.attn.boundary", "32", D / 2, -200);
+  } else if (kind == TINY_STREAM) {
+    add_filled (w, "blocks.0.temporal.norm.weight", "64", D, 1);
+    add_filled (w, "blocks.0.temporal.qkv_proj.weight", "64,64", 64 * D, 0.015625f);
+    add (w, "blocks.0.temporal.gk_proj.0.weight", "16,64", 16 * D);
+    add (w, "blocks.0.temporal.gk_proj.1.weight", "16,16", 16 * 16);
+    add (w, "blocks.0.temporal.gk_proj.1.bias", "16", 16);
+    add (w, "blocks.0.temporal.g_proj.weight", "32,64", 32 * D);
+    add (w, "blocks.0.temporal.g_proj.bias", "32", 32);
+    add_filled (w, "blocks.0.temporal.g_norm.weight", "32", 32, 1);
+    add (w, "blocks.0.temporal.o_proj.weight", "64,32", 32 * D);
+  }
+}
+
+static void
+add_metadata (GString *header, TinyKind kind, const char *model_name, const char *const *label, int n_classes)
 {
   g_autoptr (GString) labels = g_string_new ("[");
   for (int i = 0; i < n_classes; i++)
@@ -115,7 +141,7 @@ add_metadata (GString *header, const char *model_name, const char *const *label,
   g_string_append_c (labels, ']');
   g_autofree char *config = g_strdup_printf ("{\"family\":\"vig\",\"name\":\"tiny\",\"embed_dim\":64,\"depth\":2,"
       "\"num_heads\":1,\"img_size\":32,\"patch_size\":16,\"in_chans\":3,\"num_classes\":%d,\"act_in_conv\":false,"
-      "\"out_act\":false}", n_classes);
+      "\"out_act\":false%s}", n_classes, temporal_config[kind]);
   const char *values[][2] = {
     { "vig_config", config },
     { "vig_preprocess", "{\"size\":32,\"resize\":\"crop\",\"resize_ratio\":1.0}" },
@@ -129,12 +155,12 @@ add_metadata (GString *header, const char *model_name, const char *const *label,
   g_string_append_c (header, '}');
 }
 
-void
-tiny_model_write_as (const char *path, const char *name, const char *const *labels)
+static void
+write_model (const char *path, TinyKind kind, const char *name, const char *const *labels)
 {
   const int n_classes = (int) g_strv_length ((char **) labels);
   Writer w = { g_string_new (NULL), g_byte_array_new () };
-  add_metadata (w.header, name, labels, n_classes);
+  add_metadata (w.header, kind, name, labels, n_classes);
   add (&w, "pos_embed", "1,4,64", 4 * D);
   add_first_convolution (&w);
   add (&w, "patch_embed.proj.0.bias", "32", D / 2);
@@ -147,6 +173,7 @@ tiny_model_write_as (const char *path, const char *name, const char *const *labe
   add_head (&w, n_classes);
   add_block (&w, 0);
   add_block (&w, 1);
+  add_temporal (&w, kind);
   add_filled (&w, "norm.weight", "64", D, 1);
   g_string_append_c (w.header, '}');
 
@@ -166,4 +193,16 @@ void
 tiny_model_write (const char *path)
 {
   tiny_model_write_as (path, "tiny-colours", tiny_labels);
+}
+
+void
+tiny_model_write_as (const char *path, const char *name, const char *const *labels)
+{
+  write_model (path, TINY_IMAGE, name, labels);
+}
+
+void
+tiny_model_write_over_time (const char *path, TinyKind kind)
+{
+  write_model (path, kind, kind == TINY_JOINT ? "tiny-joint" : "tiny-stream", tiny_labels);
 }

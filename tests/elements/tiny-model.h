@@ -20,4 +20,10 @@ void tiny_model_write (const char *path);
 /* Another of as many classes as there are @labels: the first of those. */
 void tiny_model_write_as (const char *path, const char *name, const char *const *labels);
 
+/* What a model takes. */
+typedef enum { TINY_IMAGE, TINY_JOINT, TINY_STREAM } TinyKind;
+
+/* One that takes windows of frames, or that has a memory, and says of each frame what the model of images says. */
+void tiny_model_write_over_time (const char *path, TinyKind kind);
+
 #endif

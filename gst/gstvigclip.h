@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How an element's answers are made over time: in which mode, and what ends the memory of what was seen. */
+#ifndef GST_VIG_CLIP_H
+#define GST_VIG_CLIP_H
+
+#include <gst/gst.h>
+#include <vig/model.h>
+
+G_BEGIN_DECLS
+
+/* What an answer is of. */
+typedef enum {
+  GST_VIG_CLIP_AUTO,   /* as the model is made for; never that of a loaded one */
+  GST_VIG_CLIP_NONE,   /* each frame by itself */
+  GST_VIG_CLIP_MEAN,   /* the mean of a window's logits */
+  GST_VIG_CLIP_EMA,    /* the mean of all logits, of which those longer ago weigh less */
+  GST_VIG_CLIP_JOINT,  /* a window of frames, in one sequence */
+  GST_VIG_CLIP_STREAM, /* all frames, by way of the model's own memory */
+} GstVigClipMode;
+
+GType gst_vig_clip_mode_get_type (void);
+const char *gst_vig_clip_mode_to_string (GstVigClipMode mode);
+
+/**
+ * gst_vig_clip_mode_choose:
+ * @asked: what clip-mode says
+ * @mode: (out): what becomes of it; never AUTO
+ * @error: VIG_ERROR_ARGUMENT: @model cannot do it; names the modes that it can do
+ */
+gboolean gst_vig_clip_mode_choose (GstVigClipMode asked, const VigModel *model, GstVigClipMode *mode, GError **error);
+
+/* After what an answer says nothing any more about what was seen before it. (Another model, and another direction, always.) */
+typedef enum {
+  GST_VIG_CLIP_RESET_FLUSH = 1 << 0,
+  GST_VIG_CLIP_RESET_DISCONT = 1 << 1,
+  GST_VIG_CLIP_RESET_CAPS = 1 << 2,
+  GST_VIG_CLIP_RESET_STREAM_START = 1 << 3,
+} GstVigClipReset;
+
+#define GST_VIG_CLIP_RESET_ALL (GST_VIG_CLIP_RESET_FLUSH | GST_VIG_CLIP_RESET_DISCONT | GST_VIG_CLIP_RESET_CAPS \
+    | GST_VIG_CLIP_RESET_STREAM_START)
+
+GType gst_vig_clip_reset_get_type (void);
+
+G_END_DECLS
+#endif

@@ -2,6 +2,7 @@
 #ifndef VIG_VIG_H
 #define VIG_VIG_H
 
+#include <vig/consensus.h>
 #include <vig/engine.h>
 #include <vig/error.h>
 #include <vig/frame.h>

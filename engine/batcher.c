@@ -12,12 +12,13 @@
 
 #define AT_ONCE G_MININT64
 #define NEVER G_MAXINT64
+#define NO_PLACE G_MAXUINT
 
 enum { IDLE, WAITING, RUNNING, READ, ANSWERED };
 
 struct VigStream {
   VigBatcher *batcher;
-  pthread_cond_t changed;  /* the state of a request that was taken or answered */
+  pthread_cond_t changed;  /* the phase of a request that was taken or answered */
   VigRequest *head, *tail; /* waiting, oldest first */
   guint running;           /* frames in the batch that is being computed */
   gboolean expected;       /* a batch waits for its next frame */
@@ -31,10 +32,20 @@ typedef struct {
   gboolean calls; /* the request's done */
 } Slot;
 
+/* What somebody waits for to be done between batches. */
+typedef struct Call {
+  struct Call *next;
+  void (*func) (gpointer data);
+  gpointer data;
+  gboolean done;
+} Call;
+
 struct VigBatcher {
   VigBatcherWork work;
   pthread_mutex_t lock;
   pthread_cond_t changed; /* what the thread waits for */
+  pthread_cond_t called;  /* and what those do whose calls it takes */
+  Call *calls;
   pthread_t thread;
   gboolean has_thread, stop;
   GPtrArray *streams;
@@ -46,6 +57,9 @@ struct VigBatcher {
   guint n_slots;
   Slot *slots;
   VigFrame *frames;
+  VigMoment *moments;
+  VigSeen *seen;
+  guint *windows;
   float *logits, *probabilities; /* [n_slots, classes] */
 };
 
@@ -130,17 +144,38 @@ reserve (VigBatcher *b)
   b->n_slots = b->max_batch;
   b->slots = g_renew (Slot, b->slots, b->n_slots);
   b->frames = g_renew (VigFrame, b->frames, b->n_slots);
+  b->moments = g_renew (VigMoment, b->moments, b->n_slots);
+  b->seen = g_renew (VigSeen, b->seen, b->n_slots);
+  b->windows = g_renew (guint, b->windows, b->n_slots);
   b->logits = g_renew (float, b->logits, (gsize) b->n_slots * b->work.n_classes);
   b->probabilities = g_renew (float, b->probabilities, (gsize) b->n_slots * b->work.n_classes);
 }
 
+/* Whether the two may be in one batch. */
+static gboolean
+same_kind (const VigRequest *a, const VigRequest *b)
+{
+  return a->size == b->size && !a->state == !b->state;
+}
+
+/* Where among @n slots the request goes: behind the last of its state, as frames of one state lie side by side. NO_PLACE: it
+ * is to wait for another batch. */
+static guint
+find_place (const VigBatcher *b, const VigRequest *request, guint n)
+{
+  for (guint i = n; request->state && i > 0; i--)
+    if (b->slots[i - 1].request->state == request->state)
+      return b->work.windows ? NO_PLACE : i;
+  return n;
+}
+
 /* Into the slots: a frame of each stream in turn, from the one that has waited longest on, until no more fit. Frames of
- * another size than the first stay for a later batch. */
+ * another kind than the first stay for a later batch. */
 static guint
 take (VigBatcher *b)
 {
-  guint first = find_oldest (b), n_streams = b->streams->len, n = 0;
-  guint size = ((VigStream *) b->streams->pdata[first])->head->size;
+  guint first = find_oldest (b), n_streams = b->streams->len, n = 0, place;
+  const VigRequest *oldest = ((VigStream *) b->streams->pdata[first])->head;
   gboolean more = TRUE;
 
   reserve (b);
@@ -149,12 +184,14 @@ take (VigBatcher *b)
     for (guint i = 0; i < n_streams && n < b->max_batch; i++) {
       VigStream *s = b->streams->pdata[(first + i) % n_streams];
       VigRequest *r = s->head;
-      if (!r || r->size != size)
+      if (!r || !same_kind (r, oldest) || (place = find_place (b, r, n)) == NO_PLACE)
         continue;
       unlink_request (s, NULL, r);
-      r->state = RUNNING;
+      r->phase = RUNNING;
       s->running++;
-      b->slots[n++] = (Slot) { .stream = s, .request = r, .calls = r->done != NULL };
+      memmove (&b->slots[place + 1], &b->slots[place], (n - place) * sizeof *b->slots);
+      b->slots[place] = (Slot) { .stream = s, .request = r, .calls = r->done != NULL };
+      n++;
       more = TRUE;
     }
   }
@@ -178,10 +215,10 @@ take_due (VigBatcher *b, gint64 *until)
 
 /* Of requests in the batch that is being computed; under the lock. */
 static void
-set_state (VigBatcher *b, guint first, guint n, int state)
+set_phase (VigBatcher *b, guint first, guint n, int phase)
 {
   for (guint i = first; i < first + n; i++) {
-    b->slots[i].request->state = state;
+    b->slots[i].request->phase = phase;
     pthread_cond_broadcast (&b->slots[i].stream->changed);
   }
 }
@@ -194,41 +231,65 @@ pictures_read (gpointer data, guint first, guint n)
   VigBatcher *b = data;
 
   pthread_mutex_lock (&b->lock);
-  set_state (b, first, n, READ);
+  set_phase (b, first, n, READ);
   pthread_mutex_unlock (&b->lock);
+}
+
+/* What the requests in the slots ask for. */
+static VigBatch
+describe (VigBatcher *b, guint n, VigOutput *output)
+{
+  const VigRequest *first = b->slots[0].request;
+
+  for (guint i = 0; i < n; i++) {
+    const VigRequest *r = b->slots[i].request;
+    b->frames[i] = r->frame;
+    b->moments[i] = (VigMoment) { r->state, r->time };
+    b->windows[i] = r->window;
+    if (r->logits)
+      output->logits = b->logits;
+    if (r->probabilities)
+      output->probabilities = b->probabilities; /* nothing wanted: warming up */
+  }
+  return (VigBatch) { .frames = b->frames, .moments = first->state ? b->moments : NULL, .windows = b->windows,
+    .seen = b->seen, .n = n, .size = first->size };
+}
+
+/* To the request of slot @i. */
+static void
+deliver (VigBatcher *b, guint i)
+{
+  const gsize classes = b->work.n_classes;
+  VigRequest *r = b->slots[i].request;
+  const gboolean answered = !b->work.windows || !r->state || r->window > 0;
+
+  if (answered && r->logits)
+    memcpy (r->logits, b->logits + i * classes, classes * sizeof (float));
+  if (answered && r->probabilities)
+    memcpy (r->probabilities, b->probabilities + i * classes, classes * sizeof (float));
+  r->first_time = r->state ? b->seen[i].first : r->time;
+  r->n_seen = r->state ? b->seen[i].n : 1;
 }
 
 static void
 compute (VigBatcher *b, guint n)
 {
-  gsize classes = b->work.n_classes;
   g_autoptr (GError) error = NULL;
   VigOutput output = { 0 };
+  const VigBatch batch = describe (b, n, &output);
 
-  for (guint i = 0; i < n; i++) {
-    b->frames[i] = b->slots[i].request->frame;
-    if (b->slots[i].request->logits)
-      output.logits = b->logits;
-    if (b->slots[i].request->probabilities)
-      output.probabilities = b->probabilities; /* nothing wanted: warming up */
-  }
-  b->work.run (b->work.data, b->frames, n, b->slots[0].request->size, &output, pictures_read, b, &error);
+  b->work.run (b->work.data, &batch, &output, pictures_read, b, &error);
   const gint64 end = now (b);
-
   for (guint i = 0; i < n; i++) {
     VigRequest *r = b->slots[i].request;
     r->batch = n;
     r->latency_us = end - r->since;
     r->preprocess_us = output.preprocess_us;
     r->inference_us = output.inference_us;
-    if (error) {
+    if (error)
       r->error = g_error_copy (error);
-      continue;
-    }
-    if (r->logits)
-      memcpy (r->logits, b->logits + i * classes, classes * sizeof (float));
-    if (r->probabilities)
-      memcpy (r->probabilities, b->probabilities + i * classes, classes * sizeof (float));
+    else
+      deliver (b, i);
   }
 }
 
@@ -237,7 +298,7 @@ compute (VigBatcher *b, guint n)
 static void
 answer (VigBatcher *b, guint n)
 {
-  set_state (b, 0, n, ANSWERED);
+  set_phase (b, 0, n, ANSWERED);
   pthread_mutex_unlock (&b->lock);
   for (guint i = 0; i < n; i++)
     if (b->slots[i].calls)
@@ -251,9 +312,25 @@ answer (VigBatcher *b, guint n)
 }
 
 /* With the lock, which is let go of meanwhile. */
+static void
+take_calls (VigBatcher *b)
+{
+  while (b->calls) {
+    Call *call = b->calls;
+    b->calls = call->next;
+    pthread_mutex_unlock (&b->lock);
+    call->func (call->data);
+    pthread_mutex_lock (&b->lock);
+    call->done = TRUE;
+    pthread_cond_broadcast (&b->called);
+  }
+}
+
+/* With the lock, which is let go of meanwhile. */
 static gboolean
 step (VigBatcher *b, gint64 *until)
 {
+  take_calls (b);
   guint n = take_due (b, until);
 
   if (n == 0)
@@ -314,6 +391,7 @@ vig_batcher_new (const VigBatcherWork *work, guint max_batch, gint64 delay)
   pthread_condattr_init (&monotonic);
   pthread_condattr_setclock (&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init (&b->changed, &monotonic);
+  pthread_cond_init (&b->called, NULL);
   pthread_condattr_destroy (&monotonic);
   return b;
 }
@@ -345,13 +423,37 @@ vig_batcher_free (VigBatcher *b)
   if (b->has_thread)
     pthread_join (b->thread, NULL);
   pthread_cond_destroy (&b->changed);
+  pthread_cond_destroy (&b->called);
   pthread_mutex_destroy (&b->lock);
   g_ptr_array_unref (b->streams);
   g_free (b->slots);
   g_free (b->frames);
+  g_free (b->moments);
+  g_free (b->seen);
+  g_free (b->windows);
   g_free (b->logits);
   g_free (b->probabilities);
   g_free (b);
+}
+
+void
+vig_batcher_call (VigBatcher *b, void (*func) (gpointer data), gpointer data)
+{
+  Call call = { .func = func, .data = data };
+  Call **end = &b->calls;
+
+  if (!b->has_thread) {
+    func (data);
+    return;
+  }
+  pthread_mutex_lock (&b->lock);
+  while (*end)
+    end = &(*end)->next;
+  *end = &call;
+  pthread_cond_signal (&b->changed);
+  while (!call.done)
+    pthread_cond_wait (&b->called, &b->lock);
+  pthread_mutex_unlock (&b->lock);
 }
 
 void
@@ -405,7 +507,7 @@ check_requests (VigBatcher *b, VigRequest *const *requests, guint n, GError **er
     r->size = r->size ? r->size : b->work.size;
     r->error = NULL;
     r->next = NULL;
-    if (!b->work.check (b->work.data, &r->frame, r->size, error))
+    if (!b->work.check (b->work.data, r, error))
       return FALSE;
   }
   return TRUE;
@@ -416,7 +518,7 @@ static void
 append_request (VigStream *s, VigRequest *request, gint64 since)
 {
   request->since = since;
-  request->state = WAITING;
+  request->phase = WAITING;
   if (s->tail)
     s->tail->next = request;
   else
@@ -449,10 +551,10 @@ vig_stream_submit (VigStream *stream, VigRequest *request, GError **error)
 }
 
 static void
-wait_for (VigStream *s, const VigRequest *request, int state)
+wait_for (VigStream *s, const VigRequest *request, int phase)
 {
   pthread_mutex_lock (&s->batcher->lock);
-  while (request->state != IDLE && request->state < state)
+  while (request->phase != IDLE && request->phase < phase)
     pthread_cond_wait (&s->changed, &s->batcher->lock);
   pthread_mutex_unlock (&s->batcher->lock);
 }
@@ -483,7 +585,7 @@ cancel (VigStream *s, const VigRequest *which)
       continue;
     }
     unlink_request (s, before, r);
-    r->state = ANSWERED;
+    r->phase = ANSWERED;
     r->error = g_error_new_literal (VIG_ERROR, VIG_ERROR_CANCELLED, "frame: expected a result, found it cancelled");
     n++;
   }

@@ -8,26 +8,27 @@
 
 #include <vig/shared.h>
 
-/* As in engine-private.h: of a batch, @n pictures from @first on are not looked at any more. */
-typedef void (*VigReadFunc) (gpointer data, guint first, guint n);
+#include "batch.h"
 
 typedef struct VigBatcher VigBatcher;
 
 /**
  * VigBatcherWork:
- * @check: refuses a frame that would fail a batch; any thread
- * @run: as vig_engine_classify_and_tell(); one thread at a time, with no lock held
+ * @check: refuses a request that would fail a batch; any thread
+ * @run: as vig_engine_classify_batch(); one thread at a time, with no lock held
  * @now: (nullable): the clock, microseconds; NULL: the monotonic one. With one of its own the batcher does not see time
  *   pass: see vig_batcher_tick().
+ * @windows: requests with a state are answered by windows: a batch has one of each state
  * @n_classes: of the results
  * @size: what a request's size of 0 means
  */
 typedef struct {
-  gboolean (*check) (gpointer data, const VigFrame *frame, guint size, GError **error);
-  gboolean (*run) (gpointer data, const VigFrame *frames, guint n, guint size, VigOutput *output,
-      VigReadFunc read, gpointer read_data, GError **error);
+  gboolean (*check) (gpointer data, const VigRequest *request, GError **error);
+  gboolean (*run) (gpointer data, const VigBatch *batch, VigOutput *output, VigReadFunc read, gpointer read_data,
+      GError **error);
   gint64 (*now) (gpointer data);
   gpointer data;
+  gboolean windows;
   guint n_classes, size;
 } VigBatcherWork;
 
@@ -39,6 +40,10 @@ gboolean vig_batcher_start (VigBatcher *batcher, GError **error);
 
 /* Without such a thread: computes the batch that is to start now. FALSE: none is. */
 gboolean vig_batcher_step (VigBatcher *batcher);
+
+/* Has @func called by the thread that computes, between two batches (without one, at once), and waits for that. Not for
+ * that thread itself. */
+void vig_batcher_call (VigBatcher *batcher, void (*func) (gpointer data), gpointer data);
 
 void vig_batcher_set_limits (VigBatcher *batcher, guint max_batch, gint64 delay);
 

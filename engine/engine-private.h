@@ -6,6 +6,7 @@
 #include <vig/state.h>
 #include <vig/window.h>
 
+#include "batch.h"
 #include "tap.h"
 
 /* An engine over any table of kernels, which it closes at its end (also when this fails); @precision is not AUTO.
@@ -18,14 +19,15 @@ VigEngine *vig_engine_new_with_kernels (VigModel *model, VigKernels *kernels, co
 gboolean vig_engine_classify_resident (VigEngine *engine, guint n, guint height, guint width, VigOutput *output,
     GError **error);
 
-/* The pictures of @n frames from @first on have been read: nothing looks at them any more. */
-typedef void (*VigReadFunc) (gpointer data, guint first, guint n);
+/* As vig_engine_classify_frames(), or of streams of frames, and tells @read (nullable) when pictures have been read, which is
+ * before the first of them is computed unless their inputs are hundreds of megabytes (plan.c) or, on a GPU, more than two
+ * chunks. On failure, and of pictures in a GPU's memory, it is not told: then the return says so. On failure all states of
+ * the batch are reset. */
+gboolean vig_engine_classify_batch (VigEngine *engine, const VigBatch *batch, VigOutput *output, VigReadFunc read,
+    gpointer data, GError **error);
 
-/* As vig_engine_classify_frames(), and tells @read (nullable) when pictures have been read, which is before the first of
- * them is computed unless their inputs are hundreds of megabytes (plan.c) or, on a GPU, more than two chunks. On failure,
- * and of pictures in a GPU's memory, it is not told: then the return says so. */
-gboolean vig_engine_classify_and_tell (VigEngine *engine, const VigFrame *frames, guint n, guint size, VigOutput *output,
-    VigReadFunc read, gpointer data, GError **error);
+/* As vig_state_new(), from any thread; for a model that takes windows, the state is the last @room frames. */
+VigState *vig_engine_add_state (VigEngine *engine, guint room, GError **error);
 
 /* Batches of up to @n items are to come: what is made for a size is made for so many, if there is memory for it. Any
  * thread; takes effect with the next batch. */
@@ -33,6 +35,9 @@ void vig_engine_expect (VigEngine *engine, guint n);
 
 /* Whether vig_engine_classify_frames() would take this frame; any thread. */
 gboolean vig_engine_check_frame (VigEngine *engine, const VigFrame *frame, guint size, GError **error);
+
+/* Whether vig_engine_classify_batch() would take such a moment and window; any thread. */
+gboolean vig_engine_check_state (VigEngine *engine, const VigState *state, guint window, GError **error);
 
 /* vig_engine_classify_stream() of tensors [n, 3, height, width], already normalised, host memory. */
 gboolean vig_engine_classify_stream_tensors (VigEngine *engine, const float *input, const VigMoment *moments, guint n,

@@ -36,8 +36,12 @@ struct VigEngine {
   VigTap tap;
   float *frame_results; /* of windows */
   gsize n_frame_results;
-  GPtrArray *states;  /* of streams: VigState, each its owner's */
+  VigStates states;
   guint64 batches;
+  float *scratch;     /* [n_scratch]: inputs on the device, on their way to the host */
+  gsize n_scratch;
+  GPtrArray *items;   /* of const float: inputs of windows, on the host */
+  GArray *places;     /* of guint: those of windows' results */
   /* A GPU that auto took and that has not given out a result yet: the CPU may step in. */
   gboolean on_trial;
   VigPrecision asked;
@@ -52,6 +56,7 @@ struct VigEngine {
 static void
 take_kernels (VigEngine *e, VigKernels *kernels)
 {
+  vig_states_move (&e->states, kernels, e->precision);
   e->kernels = kernels;
   e->cuda_context = kernels->context;
   e->cuda_device = kernels->device;
@@ -61,8 +66,11 @@ take_kernels (VigEngine *e, VigKernels *kernels)
 static void
 drop_kernels (VigEngine *e)
 {
-  for (guint i = 0; e->states && i < e->states->len; i++)
-    vig_state_drop (e->states->pdata[i]);
+  vig_states_drop (&e->states);
+  if (e->scratch)
+    e->kernels->free (e->kernels->ctx, e->scratch);
+  e->scratch = NULL;
+  e->n_scratch = 0;
   for (guint i = 0; i < N_PREPROCESSES; i++) {
     if (e->preprocesses[i].preprocess)
       e->kernels->preprocess_destroy (e->kernels->ctx, e->preprocesses[i].preprocess);
@@ -75,16 +83,28 @@ drop_kernels (VigEngine *e)
     e->kernels->close (e->kernels);
 }
 
-VigEngine *
-vig_engine_new_with_kernels (VigModel *model, VigKernels *kernels, const char *device, VigPrecision precision,
-    GError **error)
+/* Without kernels. */
+static VigEngine *
+new_engine (VigModel *model)
 {
   VigEngine *e = g_new0 (VigEngine, 1);
 
   e->model = vig_model_ref (model);
-  take_kernels (e, kernels);
+  vig_states_init (&e->states, e, model);
+  e->items = g_ptr_array_new ();
+  e->places = g_array_new (FALSE, FALSE, sizeof (guint));
+  return e;
+}
+
+VigEngine *
+vig_engine_new_with_kernels (VigModel *model, VigKernels *kernels, const char *device, VigPrecision precision,
+    GError **error)
+{
+  VigEngine *e = new_engine (model);
+
   e->device = device;
   e->precision = precision;
+  take_kernels (e, kernels);
   e->weights = vig_weights_new (model, kernels, vig_backend_type (precision), error);
   if (!e->weights)
     g_clear_pointer (&e, vig_engine_free);
@@ -117,11 +137,7 @@ took_over (VigEngine *e, GError **failure)
   e->device = device;
   e->precision = precision;
   e->weights = weights;
-  for (guint i = 0; e->states && i < e->states->len; i++) {
-    VigState *state = e->states->pdata[i];
-    state->kernels = kernels;
-    state->precision = precision;
-  }
+  vig_states_move (&e->states, kernels, precision);
   return TRUE;
 }
 
@@ -138,8 +154,7 @@ vig_engine_new (VigModel *model, const VigEngineOptions *options, GError **error
     g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "model: expected one, found NULL");
     return NULL;
   }
-  e = g_new0 (VigEngine, 1);
-  e->model = vig_model_ref (model);
+  e = new_engine (model);
   e->precision = e->asked = o->precision;
   e->n_threads = o->n_threads;
   kernels = vig_backend_open (o->device, o->n_threads, &e->device, &e->precision, &failure);
@@ -161,7 +176,9 @@ vig_engine_free (VigEngine *e)
   if (!e)
     return;
   drop_kernels (e);
-  g_clear_pointer (&e->states, g_ptr_array_unref);
+  vig_states_clear (&e->states);
+  g_ptr_array_unref (e->items);
+  g_array_unref (e->places);
   g_free (e->frame_results);
   vig_model_unref (e->model);
   g_free (e);
@@ -243,7 +260,7 @@ get_plan (VigEngine *e, guint n, guint h, guint w, guint window, GError **error)
 {
   guint batch = MIN (n, vig_plan_chunk (e->model, e->kernels, h, w, window));
   guint room = vig_plan_room (e->model, e->kernels, n, h, w, window);
-  guint expected = (guint) g_atomic_int_get (&e->expected), wanted = window > 1 ? n : MAX (n, expected);
+  guint expected = (guint) g_atomic_int_get (&e->expected), wanted = MAX (n, expected / window * window);
   VigPlan **slot = &e->plans[0];
 
   for (guint i = 0; i < N_PLANS; i++) {
@@ -396,6 +413,21 @@ check_frames (VigEngine *e, const VigFrame *frames, guint n, guint size, GError 
 }
 
 gboolean
+vig_engine_check_state (VigEngine *e, const VigState *state, guint window, GError **error)
+{
+  const guint room = state ? state->ring.room : 0;
+
+  if (state && state->engine != e)
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "state: expected one of this engine, found that of another");
+  else if (window > room)
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "window: expected at most %u, as many frames as the stream's state has "
+        "room for, found %u", room, window);
+  else
+    return TRUE;
+  return FALSE;
+}
+
+gboolean
 vig_engine_check_frame (VigEngine *e, const VigFrame *frame, guint size, GError **error)
 {
   VigPreprocessDesc desc;
@@ -407,36 +439,31 @@ vig_engine_check_frame (VigEngine *e, const VigFrame *frame, guint size, GError 
 /* ---- streams ---- */
 
 VigState *
-vig_state_new (VigEngine *e, GError **error)
+vig_engine_add_state (VigEngine *e, guint room, GError **error)
 {
-  VigState *state;
+  const gboolean has_memory = vig_config_has_memory (&e->model->config), has_windows = vig_config_has_windows (&e->model->config);
 
-  if (!vig_config_has_memory (&e->model->config)) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "state: expected a model with a memory, found %s, which has none",
-        e->model->name);
+  if (!has_memory && !(has_windows && room > 0)) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "state: expected a model with a memory, found %s, which has none%s",
+        e->model->name, has_windows ? " but that of the last frames: how many was not said" : "");
     return NULL;
   }
-  state = g_new0 (VigState, 1);
-  *state = (VigState) { .engine = e, .model = e->model, .kernels = e->kernels, .precision = e->precision };
-  if (!e->states)
-    e->states = g_ptr_array_new ();
-  g_ptr_array_add (e->states, state);
-  return state;
+  if (!has_memory && room > MAX_WINDOW) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "state: expected 1 to %d frames, found %u", MAX_WINDOW, room);
+    return NULL;
+  }
+  return vig_states_add (&e->states, has_memory ? 0 : room);
 }
 
-void
-vig_state_free (VigState *state)
+VigState *
+vig_state_new (VigEngine *engine, GError **error)
 {
-  if (!state)
-    return;
-  g_ptr_array_remove_fast (state->engine->states, state);
-  vig_state_drop (state);
-  g_free (state);
+  return vig_engine_add_state (engine, 0, error);
 }
 
-/* Whether frames may follow at these moments; before anything changes. */
+/* Whether frames may follow at these moments; before anything changes. @backwards: going back in time is allowed. */
 static gboolean
-check_moments (VigEngine *e, const VigMoment *moments, guint n, GError **error)
+check_moments (VigEngine *e, const VigMoment *moments, guint n, gboolean backwards, GError **error)
 {
   e->batches++;
   for (guint i = 0; i < n; i++) {
@@ -452,7 +479,7 @@ check_moments (VigEngine *e, const VigMoment *moments, guint n, GError **error)
           "another between them", i);
       return FALSE;
     }
-    if ((same || state->seen) && moments[i].time < (same ? moments[i - 1].time : state->time)) {
+    if (!backwards && (same || state->n_seen) && moments[i].time < (same ? moments[i - 1].time : state->time)) {
       g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "moment %u: expected a time from %" G_GINT64_FORMAT " on, that of the "
           "frame before, found %" G_GINT64_FORMAT, i, same ? moments[i - 1].time : state->time, moments[i].time);
       return FALSE;
@@ -466,14 +493,16 @@ static void
 reset_states (const VigMoment *moments, guint n)
 {
   for (guint i = 0; moments && i < n; i++)
-    vig_state_reset (moments[i].state);
+    vig_state_forget (moments[i].state);
 }
 
-/* What is classified: @n frames or tensors, as inputs [3, h, w]; neither: what the plan's inputs hold already. */
+/* What is classified: @n frames or tensors, as inputs [3, h, w]; none of them: what the plan's inputs hold already. */
 typedef struct {
   const VigFrame *frames;
   const float *tensors;
+  const float *const *items; /* tensors, each by itself */
   const VigMoment *moments; /* NULL: no item follows another */
+  VigSeen *seen;            /* (out) (nullable): with moments */
   guint n, h, w;
   guint window;             /* items that are one sequence; 0: 1 */
   VigReadFunc read; /* (nullable) */
@@ -504,6 +533,8 @@ fill_states (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, GErr
       return FALSE;
     b->host_elapsed[i] = m ? vig_state_advance (m->state, m->time) : -1;
     b->host_states[i] = m ? m->state->memory : b->nobody;
+    if (m && work->seen)
+      work->seen[c->first + i] = (VigSeen) { m->state->first, m->state->n_seen };
   }
   vig_plan_upload_states (plan, c->slot, c->at, c->n);
   return TRUE;
@@ -522,6 +553,8 @@ fill (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, VigOutput *
     return FALSE;
   if (work->tensors)
     e->kernels->upload (e->kernels->ctx, input, work->tensors + c->first * item, c->n * item * sizeof (float));
+  for (guint i = 0; work->items && i < c->n; i++)
+    e->kernels->upload (e->kernels->ctx, input + i * item, work->items[c->first + i], item * sizeof (float));
   if (!work->frames)
     return TRUE;
   if (!preprocess (e, work->frames, c->first, c->n, work->h, input, error))
@@ -656,6 +689,7 @@ classify (VigEngine *e, const Work *work, VigOutput *output, GError **error)
 {
   GError *failure = NULL;
 
+  vig_states_collect (&e->states);
   if (classify_here (e, work, output, &failure)
       || (took_over (e, &failure) && classify_here (e, work, output, &failure)))
     return TRUE;
@@ -665,21 +699,12 @@ classify (VigEngine *e, const Work *work, VigOutput *output, GError **error)
 }
 
 gboolean
-vig_engine_classify_and_tell (VigEngine *e, const VigFrame *frames, guint n, guint size, VigOutput *output,
-    VigReadFunc read, gpointer data, GError **error)
-{
-  const Work work = { .frames = frames, .n = n, .h = size, .w = size, .read = read, .data = data };
-
-  return check_given (frames, "frames", n, output, error) && check_size (e, size, size, error)
-      && check_frames (e, frames, n, size, error) && classify (e, &work, output, error);
-}
-
-gboolean
 vig_engine_classify_frames (VigEngine *e, const VigFrame *frames, guint n, guint size, VigOutput *output,
     GError **error)
 {
-  return vig_engine_classify_and_tell (e, frames, n, size ? size : vig_model_get_input_size (e->model), output, NULL,
-      NULL, error);
+  const VigBatch batch = { .frames = frames, .n = n, .size = size ? size : vig_model_get_input_size (e->model) };
+
+  return vig_engine_classify_batch (e, &batch, output, NULL, NULL, error);
 }
 
 gboolean
@@ -697,7 +722,7 @@ vig_engine_classify_stream (VigEngine *e, const VigFrame *frames, const VigMomen
   size = size ? size : vig_model_get_input_size (e->model);
   return check_given (frames, "frames", n, output, error) && check_given (moments, "moments", n, output, error)
       && check_size (e, size, size, error) && check_frames (e, frames, n, size, error)
-      && check_moments (e, moments, n, error)
+      && check_moments (e, moments, n, FALSE, error)
       && classify (e, &(Work) { .frames = frames, .moments = moments, .n = n, .h = size, .w = size }, output, error);
 }
 
@@ -706,7 +731,7 @@ vig_engine_classify_stream_tensors (VigEngine *e, const float *input, const VigM
     guint width, VigOutput *output, GError **error)
 {
   return check_given (input, "tensors", n, output, error) && check_given (moments, "moments", n, output, error)
-      && check_size (e, height, width, error) && check_moments (e, moments, n, error)
+      && check_size (e, height, width, error) && check_moments (e, moments, n, FALSE, error)
       && classify (e, &(Work) { .tensors = input, .moments = moments, .n = n, .h = height, .w = width }, output, error);
 }
 
@@ -733,8 +758,9 @@ frame_results (VigEngine *e, gsize n, GError **error)
   return e->frame_results;
 }
 
+/* Results of window i go to number @places[i] of @output; NULL: i. */
 static gboolean
-classify_windows (VigEngine *e, const Work *work, float *frame_logits, VigOutput *output, GError **error)
+classify_windows (VigEngine *e, const Work *work, const guint *places, float *frame_logits, VigOutput *output, GError **error)
 {
   gsize classes = e->model->config.n_classes, features = vig_config_n_features (&e->model->config);
   guint n = work->n / work->window;
@@ -749,12 +775,16 @@ classify_windows (VigEngine *e, const Work *work, float *frame_logits, VigOutput
   if (frame_logits)
     memcpy (frame_logits, logits, work->n * classes * sizeof (float));
   mean_of_windows (logits, n, work->window, classes, means);
-  if (output->logits)
-    memcpy (output->logits, means, n * classes * sizeof (float));
-  if (output->probabilities)
-    vig_softmax_c (NULL, &(VigSoftmax) { .rows = (int) n, .c = (int) classes, .x = means, .y = output->probabilities });
-  if (output->features)
-    mean_of_windows (of_frames, n, work->window, features, output->features);
+  for (guint i = 0; i < n; i++) {
+    const gsize to = places ? places[i] : i;
+    if (output->logits)
+      memcpy (output->logits + to * classes, means + i * classes, classes * sizeof (float));
+    if (output->probabilities)
+      vig_softmax_c (NULL, &(VigSoftmax) { .rows = 1, .c = (int) classes, .x = means + i * classes,
+          .y = output->probabilities + to * classes });
+    if (output->features)
+      mean_of_windows (of_frames + i * work->window * features, 1, work->window, features, output->features + to * features);
+  }
   return TRUE;
 }
 
@@ -781,7 +811,7 @@ vig_engine_classify_windows (VigEngine *e, const VigFrame *frames, guint n, guin
   return check_given (frames, "frames", n, output, error) && check_window (e, n, window, error)
       && check_size (e, size, size, error) && check_frames (e, frames, n * window, size, error)
       && classify_windows (e, &(Work) { .frames = frames, .n = n * window, .window = window, .h = size, .w = size },
-          frame_logits, output, error);
+          NULL, frame_logits, output, error);
 }
 
 gboolean
@@ -791,7 +821,7 @@ vig_engine_classify_windows_tensors (VigEngine *e, const float *input, guint n, 
   return check_given (input, "tensors", n, output, error) && check_window (e, n, window, error)
       && check_size (e, height, width, error)
       && classify_windows (e, &(Work) { .tensors = input, .n = n * window, .window = window, .h = height, .w = width },
-          frame_logits, output, error);
+          NULL, frame_logits, output, error);
 }
 
 gboolean
@@ -801,32 +831,156 @@ vig_engine_classify_resident (VigEngine *e, guint n, guint height, guint width, 
       && classify_here (e, &(Work) { .n = n, .h = height, .w = width }, output, error);
 }
 
+/* ---- inputs, to the host ---- */
+
+static gboolean
+reserve_scratch (VigEngine *e, gsize n, guint size, GError **error)
+{
+  const VigKernels *k = e->kernels;
+
+  if (n <= e->n_scratch)
+    return TRUE;
+  if (e->scratch)
+    k->free (k->ctx, e->scratch);
+  e->scratch = k->alloc (k->ctx, n * sizeof (float));
+  e->n_scratch = e->scratch ? n : 0;
+  if (!e->scratch) {
+    const char *why = k->finish (k->ctx);
+    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "input %ux%u: no memory for it%s%s", size, size, why ? ": " : "",
+        why ? why : "");
+  }
+  return e->scratch != NULL;
+}
+
+/* The inputs [3, size, size] of @n frames, no more than MAX_RUN, each to its place. */
+static gboolean
+preprocess_to_host (VigEngine *e, const VigFrame *frames, guint first, guint n, guint size, float *const *to, GError **error)
+{
+  const VigKernels *k = e->kernels;
+  const gsize item = (gsize) 3 * size * size;
+
+  if (!reserve_scratch (e, n * item, size, error) || !preprocess (e, frames, first, n, size, e->scratch, error))
+    return FALSE;
+  for (guint i = 0; i < n; i++)
+    k->download (k->ctx, to[i], e->scratch + i * item, item * sizeof (float));
+  return check_failure (e, k->finish (k->ctx), error);
+}
+
 gboolean
 vig_engine_preprocess (VigEngine *e, const VigFrame *frame, guint size, float *output, GError **error)
 {
-  gsize bytes;
-  float *memory;
-  gboolean done;
-
   size = size ? size : vig_model_get_input_size (e->model);
   if (!frame || !output) {
     g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "preprocess: expected a frame and an output, found NULL");
     return FALSE;
   }
-  if (!check_size (e, size, size, error))
-    return FALSE;
-  bytes = (gsize) 3 * size * size * sizeof (float);
-  if (!(memory = e->kernels->alloc (e->kernels->ctx, bytes))) {
-    const char *why = e->kernels->finish (e->kernels->ctx);
-    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "input %ux%u: no memory for it%s%s", size, size,
-        why ? ": " : "", why ? why : "");
-    return FALSE;
+  return check_size (e, size, size, error) && preprocess_to_host (e, frame, 0, 1, size, &output, error);
+}
+
+/* ---- windows of the last frames of streams ---- */
+
+/* Puts the batch's frames into the rings of their streams. */
+static gboolean
+remember (VigEngine *e, const VigBatch *b, GError **error)
+{
+  float *places[MAX_RUN];
+
+  for (guint first = 0, run; first < b->n; first += run) {
+    run = MIN (b->n - first, MAX_RUN);
+    for (guint i = 0; i < run; i++) {
+      const VigMoment *m = &b->moments[first + i];
+      VigRing *ring = &m->state->ring;
+      if (!vig_ring_prepare (ring, b->size, b->size, error))
+        return FALSE;
+      places[i] = vig_ring_push (ring, m->time);
+      guint n = b->windows[first + i] ? MIN (ring->n, b->windows[first + i]) : ring->n;
+      b->seen[first + i] = (VigSeen) { vig_ring_get_time (ring, n, 0), n };
+    }
+    if (!preprocess_to_host (e, b->frames, first, run, b->size, places, error))
+      return FALSE;
   }
-  done = preprocess (e, frame, 0, 1, size, memory, error);
-  if (done)
-    e->kernels->download (e->kernels->ctx, output, memory, bytes);
-  done = done && check_failure (e, e->kernels->finish (e->kernels->ctx), error);
-  e->kernels->free (e->kernels->ctx, memory);
+  return TRUE;
+}
+
+/* Of the windows of this length, whichever streams they are of. */
+static gboolean
+classify_length (VigEngine *e, const VigBatch *b, guint window, VigOutput *output, GError **error)
+{
+  g_ptr_array_set_size (e->items, 0);
+  g_array_set_size (e->places, 0);
+  for (guint i = 0; i < b->n; i++) {
+    if (!b->windows[i] || b->seen[i].n != window)
+      continue;
+    g_array_append_val (e->places, i);
+    for (guint f = 0; f < window; f++)
+      g_ptr_array_add (e->items, (gpointer) vig_ring_get (&b->moments[i].state->ring, window, f));
+  }
+  const Work work = { .items = (const float *const *) e->items->pdata, .n = e->items->len, .window = window, .h = b->size,
+    .w = b->size };
+  return classify_windows (e, &work, (const guint *) (gpointer) e->places->data, NULL, output, error);
+}
+
+/* Whether an earlier frame of the batch has an answer of as many. */
+static gboolean
+is_done (const VigBatch *b, guint which)
+{
+  for (guint i = 0; i < which; i++)
+    if (b->windows[i] && b->seen[i].n == b->seen[which].n)
+      return TRUE;
+  return FALSE;
+}
+
+static gboolean
+classify_last (VigEngine *e, const VigBatch *b, VigOutput *output, VigReadFunc read, gpointer data, GError **error)
+{
+  const gint64 begin = g_get_monotonic_time ();
+  GError *failure = NULL;
+  gint64 inference = 0;
+
+  vig_states_collect (&e->states);
+  if (!remember (e, b, &failure)) {
+    reset_states (b->moments, b->n);
+    if (!took_over (e, &failure) || !remember (e, b, &failure)) {
+      g_propagate_error (error, failure);
+      return FALSE;
+    }
+  }
+  const gint64 preprocess = g_get_monotonic_time () - begin;
+  if (read)
+    read (data, 0, b->n);
+  for (guint i = 0; i < b->n; i++) {
+    if (!b->windows[i] || is_done (b, i))
+      continue;
+    if (!classify_length (e, b, (guint) b->seen[i].n, output, error))
+      return FALSE;
+    inference += output->inference_us;
+  }
+  output->preprocess_us = preprocess;
+  output->inference_us = inference;
+  return TRUE;
+}
+
+/* ---- batches ---- */
+
+static gboolean
+classify_checked (VigEngine *e, const VigBatch *b, VigOutput *output, VigReadFunc read, gpointer data, GError **error)
+{
+  if (!check_given (b->frames, "frames", b->n, output, error) || !check_size (e, b->size, b->size, error)
+      || !check_frames (e, b->frames, b->n, b->size, error) || (b->moments && !check_moments (e, b->moments, b->n, TRUE, error)))
+    return FALSE;
+  if (b->moments && vig_config_has_windows (&e->model->config))
+    return classify_last (e, b, output, read, data, error);
+  return classify (e, &(Work) { .frames = b->frames, .moments = b->moments, .seen = b->seen, .n = b->n, .h = b->size,
+      .w = b->size, .read = read, .data = data }, output, error);
+}
+
+gboolean
+vig_engine_classify_batch (VigEngine *e, const VigBatch *b, VigOutput *output, VigReadFunc read, gpointer data, GError **error)
+{
+  const gboolean done = classify_checked (e, b, output, read, data, error);
+
+  if (!done)
+    reset_states (b->moments, b->n);
   return done;
 }
 

@@ -13,6 +13,7 @@
 #include "batcher.h"
 #include "engine-private.h"
 #include "model-private.h"
+#include "state.h"
 
 #define N_WARM 8 /* input sizes whose times are remembered */
 #define WARM_RUNS 16 /* timed at most, */
@@ -34,7 +35,7 @@ struct Entry {
   const char *device;
   VigPrecision precision;
   GPtrArray *users; /* of VigShared */
-  struct { guint size, batch; gint64 us; } warm[N_WARM]; /* up to which batch, and of one frame */
+  struct { guint size, window, batch; gint64 us; } warm[N_WARM]; /* up to which batch, and of one frame */
   guint n_warm;
   guint max_batch;
   /* MERGED: the same came of two descriptions (auto and cpu, say) */
@@ -148,16 +149,15 @@ entry_unref (Entry *e)
 }
 
 static gboolean
-check (gpointer data, const VigFrame *frame, guint size, GError **error)
+check (gpointer data, const VigRequest *r, GError **error)
 {
-  return vig_engine_check_frame (data, frame, size, error);
+  return vig_engine_check_frame (data, &r->frame, r->size, error) && vig_engine_check_state (data, r->state, r->window, error);
 }
 
 static gboolean
-run (gpointer data, const VigFrame *frames, guint n, guint size, VigOutput *output, VigReadFunc read,
-    gpointer read_data, GError **error)
+run (gpointer data, const VigBatch *batch, VigOutput *output, VigReadFunc read, gpointer read_data, GError **error)
 {
-  return vig_engine_classify_and_tell (data, frames, n, size, output, read, read_data, error);
+  return vig_engine_classify_batch (data, batch, output, read, read_data, error);
 }
 
 /* Nobody else looks at these fields of an entry that is LOADING. */
@@ -170,7 +170,7 @@ entry_load (Entry *e, const char *path, VigModelFile *file, GError **error)
     return FALSE;
   e->device = vig_engine_get_device (e->engine);
   e->precision = vig_engine_get_precision (e->engine);
-  const VigBatcherWork work = { .check = check, .run = run, .data = e->engine,
+  const VigBatcherWork work = { .check = check, .run = run, .data = e->engine, .windows = vig_model_has_windows (e->model),
     .n_classes = vig_model_get_n_classes (e->model), .size = vig_model_get_input_size (e->model) };
   e->batcher = vig_batcher_new (&work, VIG_SHARED_DEFAULT_BATCH, VIG_SHARED_DEFAULT_DELAY);
   return vig_batcher_start (e->batcher, error);
@@ -414,16 +414,26 @@ vig_stream_new (VigShared *shared)
   return vig_batcher_add_stream (shared->entry->batcher);
 }
 
+VigState *
+vig_shared_state_new (VigShared *shared, guint room, GError **error)
+{
+  VigState *state = vig_engine_add_state (shared->entry->engine, room, error);
+
+  if (state)
+    state->batcher = shared->entry->batcher;
+  return state;
+}
+
 /* ---- warming up ---- */
 
 static gboolean
-is_warm (Entry *e, guint size, gint64 *us)
+is_warm (Entry *e, guint size, guint window, gint64 *us)
 {
   gboolean found = FALSE;
 
   pthread_mutex_lock (&lock);
   for (guint i = 0; i < e->n_warm; i++)
-    if (e->warm[i].size == size) {
+    if (e->warm[i].size == size && e->warm[i].window == window) {
       *us = e->warm[i].us;
       found = e->warm[i].batch >= e->max_batch;
     }
@@ -432,15 +442,16 @@ is_warm (Entry *e, guint size, gint64 *us)
 }
 
 static void
-remember_warm (Entry *e, guint size, guint batch, gint64 us)
+remember_warm (Entry *e, guint size, guint window, guint batch, gint64 us)
 {
   guint i = 0;
 
   pthread_mutex_lock (&lock);
-  while (i < e->n_warm && e->warm[i].size != size)
+  while (i < e->n_warm && (e->warm[i].size != size || e->warm[i].window != window))
     i++;
   if (i < N_WARM) {
     e->warm[i].size = size;
+    e->warm[i].window = window;
     e->warm[i].batch = batch;
     e->warm[i].us = us;
     e->n_warm = MAX (e->n_warm, i + 1);
@@ -448,11 +459,11 @@ remember_warm (Entry *e, guint size, guint batch, gint64 us)
   pthread_mutex_unlock (&lock);
 }
 
-/* For no result. */
+/* For no result. @state is NULL but for a window, which it remembers the last frames for. */
 static gboolean
-classify_once (VigStream *stream, const VigFrame *frame, guint size, gint64 *us, GError **error)
+classify_once (VigStream *stream, const VigFrame *frame, guint size, VigState *state, guint window, gint64 *us, GError **error)
 {
-  VigRequest request = { .size = size, .frame = *frame };
+  VigRequest request = { .size = size, .frame = *frame, .state = state, .window = window };
 
   if (!vig_stream_submit (stream, &request, error))
     return FALSE;
@@ -474,10 +485,11 @@ compare_times (const void *a, const void *b)
 
 /* A grey picture such as cameras give, again and again. The first makes what is kept and is not timed. */
 static gboolean
-time_frames (VigShared *shared, guint size, gint64 *us, GError **error)
+time_frames (VigShared *shared, guint size, guint window, gint64 *us, GError **error)
 {
   enum { W = 1280, H = 720 };
   g_autoptr (VigStream) stream = vig_stream_new (shared);
+  g_autoptr (VigState) state = NULL;
   g_autofree guint8 *grey = g_malloc (W * H * 3 / 2);
   const VigFrame frame = { .format = VIG_FORMAT_NV12, .width = W, .height = H, .data = { grey, grey + W * H },
     .stride = { W, W } };
@@ -485,11 +497,16 @@ time_frames (VigShared *shared, guint size, gint64 *us, GError **error)
   guint n = 0;
 
   memset (grey, 128, W * H * 3 / 2);
-  if (!classify_once (stream, &frame, size, us, error))
+  if (window && !(state = vig_shared_state_new (shared, window, error)))
+    return FALSE;
+  for (guint i = 1; i < window; i++)
+    if (!classify_once (stream, &frame, size, state, 0, us, error))
+      return FALSE;
+  if (!classify_once (stream, &frame, size, state, window, us, error))
     return FALSE;
   end = g_get_monotonic_time () + WARM_TIME;
   do {
-    if (!classify_once (stream, &frame, size, &times[n], error))
+    if (!classify_once (stream, &frame, size, state, window, &times[n], error))
       return FALSE;
     n++;
   } while (n < WARM_RUNS && g_get_monotonic_time () < end);
@@ -499,18 +516,18 @@ time_frames (VigShared *shared, guint size, gint64 *us, GError **error)
 }
 
 gboolean
-vig_shared_warm_up (VigShared *shared, guint size, gint64 *us, GError **error)
+vig_shared_warm_up (VigShared *shared, guint size, guint window, gint64 *us, GError **error)
 {
   Entry *e = shared->entry;
 
   size = size ? size : vig_model_get_input_size (e->model);
-  if (is_warm (e, size, us))
+  if (is_warm (e, size, window, us))
     return TRUE;
   pthread_mutex_lock (&lock);
   guint batch = e->max_batch;
   pthread_mutex_unlock (&lock);
-  if (!time_frames (shared, size, us, error))
+  if (!time_frames (shared, size, window, us, error))
     return FALSE;
-  remember_warm (e, size, batch, *us);
+  remember_warm (e, size, window, batch, *us);
   return TRUE;
 }

@@ -9,6 +9,100 @@
 
 #define MAX_SIZE 8192 /* of an input, as in engine.c */
 
+/* ---- those of an engine ---- */
+
+void
+vig_states_init (VigStates *states, VigEngine *engine, const VigModel *model)
+{
+  *states = (VigStates) { .engine = engine, .model = model, .there = g_ptr_array_new (), .gone = g_ptr_array_new () };
+  pthread_mutex_init (&states->lock, NULL);
+}
+
+void
+vig_states_clear (VigStates *states)
+{
+  vig_states_collect (states);
+  g_ptr_array_unref (states->there);
+  g_ptr_array_unref (states->gone);
+  pthread_mutex_destroy (&states->lock);
+}
+
+VigState *
+vig_states_add (VigStates *states, guint room)
+{
+  VigState *s = g_new (VigState, 1);
+
+  pthread_mutex_lock (&states->lock);
+  *s = (VigState) { .engine = states->engine, .states = states, .refs = 1, .model = states->model,
+    .kernels = states->kernels, .precision = states->precision, .ring.room = room };
+  g_ptr_array_add (states->there, s);
+  pthread_mutex_unlock (&states->lock);
+  return s;
+}
+
+static void
+destroy (VigState *s)
+{
+  vig_state_drop (s);
+  vig_ring_clear (&s->ring);
+  g_free (s);
+}
+
+void
+vig_states_collect (VigStates *states)
+{
+  pthread_mutex_lock (&states->lock);
+  for (guint i = 0; i < states->gone->len; i++)
+    destroy (states->gone->pdata[i]);
+  g_ptr_array_set_size (states->gone, 0);
+  pthread_mutex_unlock (&states->lock);
+}
+
+void
+vig_states_drop (VigStates *states)
+{
+  vig_states_collect (states);
+  pthread_mutex_lock (&states->lock);
+  for (guint i = 0; i < states->there->len; i++)
+    vig_state_drop (states->there->pdata[i]);
+  pthread_mutex_unlock (&states->lock);
+}
+
+void
+vig_states_move (VigStates *states, VigKernels *kernels, VigPrecision precision)
+{
+  pthread_mutex_lock (&states->lock);
+  states->kernels = kernels;
+  states->precision = precision;
+  for (guint i = 0; i < states->there->len; i++) {
+    VigState *s = states->there->pdata[i];
+    s->kernels = kernels;
+    s->precision = precision;
+  }
+  pthread_mutex_unlock (&states->lock);
+}
+
+VigState *
+vig_state_ref (VigState *s)
+{
+  g_atomic_int_inc (&s->refs);
+  return s;
+}
+
+void
+vig_state_free (VigState *s)
+{
+  if (!s || !g_atomic_int_dec_and_test (&s->refs))
+    return;
+  VigStates *states = s->states;
+  pthread_mutex_lock (&states->lock);
+  g_ptr_array_remove_fast (states->there, s);
+  g_ptr_array_add (states->gone, s);
+  pthread_mutex_unlock (&states->lock);
+}
+
+/* ---- what is remembered ---- */
+
 gboolean
 vig_state_prepare (VigState *s, guint h, guint w, GError **error)
 {
@@ -34,23 +128,49 @@ vig_state_drop (VigState *s)
   if (s->memory)
     s->kernels->free (s->kernels->ctx, s->memory);
   s->memory = NULL;
-  s->seen = FALSE;
+  s->n_seen = 0;
 }
 
 void
-vig_state_reset (VigState *s)
+vig_state_forget (VigState *s)
 {
-  s->seen = FALSE;
+  s->n_seen = 0;
+  s->ring.n = 0;
 }
 
 float
 vig_state_advance (VigState *s, gint64 time)
 {
-  double elapsed = s->seen ? (double) (time - s->time) * 1e-9 / s->model->config.temporal.step : -1;
+  gboolean follows = s->n_seen > 0 && time >= s->time;
+  double elapsed = follows ? (double) ((guint64) time - (guint64) s->time) * 1e-9 / s->model->config.temporal.step : -1;
 
-  s->seen = TRUE;
+  if (!follows)
+    s->first = time;
+  s->n_seen = follows ? s->n_seen + 1 : 1;
   s->time = time;
   return (float) elapsed;
+}
+
+/* Has @func called by the engine's thread, when it computes nothing. */
+static void
+call (VigState *s, void (*func) (gpointer data), gpointer data)
+{
+  if (s->batcher)
+    vig_batcher_call (s->batcher, func, data);
+  else
+    func (data);
+}
+
+static void
+reset (gpointer state)
+{
+  vig_state_forget (state);
+}
+
+void
+vig_state_reset (VigState *s)
+{
+  call (s, reset, s);
 }
 
 gsize
@@ -66,15 +186,16 @@ static const char *const keys[] = { "vig_state_model", "vig_state_precision", "v
   "vig_state_time" };
 enum { MODEL, PRECISION, HEIGHT, WIDTH, TIME, N_KEYS };
 
-GBytes *
-vig_state_save (VigState *s, GError **error)
+static GBytes *
+save (VigState *s, GError **error)
 {
-  gsize n = s->seen ? s->numbers : 0;
+  const gboolean seen = s->n_seen > 0;
+  gsize n = seen ? s->numbers : 0;
   g_autofree float *numbers = g_new (float, n + 1);
   const VigKernels *k = s->kernels;
-  g_autofree char *height = g_strdup_printf ("%u", s->seen ? s->h : 0);
-  g_autofree char *width = g_strdup_printf ("%u", s->seen ? s->w : 0);
-  g_autofree char *time = g_strdup_printf ("%" G_GINT64_FORMAT, s->seen ? s->time : 0);
+  g_autofree char *height = g_strdup_printf ("%u", seen ? s->h : 0);
+  g_autofree char *width = g_strdup_printf ("%u", seen ? s->w : 0);
+  g_autofree char *time = g_strdup_printf ("%" G_GINT64_FORMAT, seen ? s->time : 0);
 
   if (n)
     k->download (k->ctx, numbers, s->memory, n * sizeof (float));
@@ -141,28 +262,23 @@ read_numbers (const VigSafetensors *file, gsize n, GError **error)
   return g_steal_pointer (&numbers);
 }
 
-gboolean
-vig_state_restore (VigState *s, const guint8 *data, gsize size, GError **error)
+static gboolean
+restore (VigState *s, const VigSafetensors *file, GError **error)
 {
-  g_autoptr (VigSafetensors) file = vig_safetensors_parse (data, size, "state", error);
-  VigState new = *s;
+  VigState new = { .model = s->model, .kernels = s->kernels };
   g_autofree float *numbers = NULL;
   gint64 h, w, time;
 
-  if (!file || !check_text (file, MODEL, s->model->hash, error)
+  if (!check_text (file, MODEL, s->model->hash, error)
       || !check_text (file, PRECISION, vig_precision_to_string (s->precision), error)
       || !read_number (file, HEIGHT, 0, MAX_SIZE, &h, error) || !read_number (file, WIDTH, 0, MAX_SIZE, &w, error)
       || !read_number (file, TIME, G_MININT64, G_MAXINT64, &time, error)
       || !(numbers = read_numbers (file, h && w ? vig_plan_state_numbers (&s->model->config, (guint) h, (guint) w) : 0, error)))
     return FALSE;
-  new.memory = NULL;
-  new.seen = h && w;
-  new.time = time;
-  if (new.seen) {
+  if (h && w) {
     const VigKernels *k = s->kernels;
     if (!vig_state_prepare (&new, (guint) h, (guint) w, error))
       return FALSE;
-    new.seen = TRUE;
     k->upload (k->ctx, new.memory, numbers, new.numbers * sizeof (float));
     const char *failure = k->finish (k->ctx);
     if (failure) {
@@ -172,6 +288,72 @@ vig_state_restore (VigState *s, const guint8 *data, gsize size, GError **error)
     }
   }
   vig_state_drop (s);
-  *s = new;
+  s->memory = new.memory;
+  s->numbers = new.numbers;
+  s->h = new.h;
+  s->w = new.w;
+  s->n_seen = new.memory ? 1 : 0;
+  s->first = s->time = time;
   return TRUE;
+}
+
+/* ---- from the engine's thread ---- */
+
+typedef struct {
+  VigState *state;
+  GBytes *saved;
+  const VigSafetensors *file;
+  gboolean restored;
+  GError *error;
+} Job;
+
+static void
+save_there (gpointer data)
+{
+  Job *job = data;
+  job->saved = save (job->state, &job->error);
+}
+
+static void
+restore_there (gpointer data)
+{
+  Job *job = data;
+  job->restored = restore (job->state, job->file, &job->error);
+}
+
+static gboolean
+check_kind (const VigState *s, GError **error)
+{
+  if (s->ring.room > 0)
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "state: expected that of a model with a memory, found the last frames "
+        "for %s", s->model->name);
+  return s->ring.room == 0;
+}
+
+GBytes *
+vig_state_save (VigState *s, GError **error)
+{
+  Job job = { .state = s };
+
+  if (!check_kind (s, error))
+    return NULL;
+  call (s, save_there, &job);
+  if (job.error)
+    g_propagate_error (error, job.error);
+  return job.saved;
+}
+
+gboolean
+vig_state_restore (VigState *s, const guint8 *data, gsize size, GError **error)
+{
+  g_autoptr (VigSafetensors) file = NULL;
+  Job job = { .state = s };
+
+  if (!check_kind (s, error) || !(file = vig_safetensors_parse (data, size, "state", error)))
+    return FALSE;
+  job.file = file;
+  call (s, restore_there, &job);
+  if (job.error)
+    g_propagate_error (error, job.error);
+  return job.restored;
 }

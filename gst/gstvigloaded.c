@@ -66,7 +66,7 @@ static gboolean
 warm_up (GstVigLoaded *loaded, guint size, GError **error)
 {
   gint64 us = 0;
-  gboolean ok = vig_shared_warm_up (loaded->shared, size, &us, error);
+  gboolean ok = vig_shared_warm_up (loaded->shared, size, 0, &us, error);
   loaded->latency = us * GST_USECOND;
   loaded->cuda = ok ? gst_vig_cuda_new (loaded->shared) : NULL; /* when it is clear who computes */
   return ok;

@@ -2,7 +2,7 @@
 #ifndef VIG_SHARED_H
 #define VIG_SHARED_H
 
-#include <vig/engine.h>
+#include <vig/state.h>
 
 G_BEGIN_DECLS
 
@@ -66,21 +66,36 @@ VIG_API guint vig_shared_get_n_users (VigShared *shared);     /* now */
 VIG_API gint64 vig_shared_get_batch_delay (VigShared *shared); /* microseconds, now */
 
 /**
+ * vig_shared_state_new:
+ * @room: for a model that takes windows: of how many frames of a stream the last are remembered, 1 to 4096. Each takes
+ *   12 x size x size bytes of the host's memory. For a model with a memory: 0
+ * @error: VIG_ERROR_ARGUMENT: the model has no memory and takes no windows, or the room is none
+ *
+ * Any thread. From then on the functions of <vig/state.h> may be called from any thread but the engine's own, before the
+ * hold is released; those that save, restore and reset wait for the batch that is being computed.
+ *
+ * Returns: (transfer full): the state of a stream that nothing has been seen of, for VigRequest. Its memory is taken with
+ * the first frame.
+ */
+VIG_API VigState *vig_shared_state_new (VigShared *shared, guint room, GError **error);
+
+/**
  * vig_shared_warm_up:
  * @size: side of the square input in pixels; 0: what the model says
- * @us: (out): microseconds that a frame takes alone, preprocessing (of a 1280x720 picture) included: the 99th percentile
- *   of as many as were timed in a fifth of a second, 1 to 16
+ * @window: frames of a window, for a model that takes them; 0: single frames
+ * @us: (out): microseconds that a frame takes alone, preprocessing (of a 1280x720 picture) and the answer to the window
+ *   that it completes included: the 99th percentile of as many as were timed in a fifth of a second, 1 to 16
  *
  * Makes everything that is made for the first frame of a size, with room for the largest batch where there is memory for
  * it: no later batch waits for that. What has been warmed up before is not done again.
  */
-VIG_API gboolean vig_shared_warm_up (VigShared *shared, guint size, gint64 *us, GError **error);
+VIG_API gboolean vig_shared_warm_up (VigShared *shared, guint size, guint window, gint64 *us, GError **error);
 
 /**
  * VigStream:
  *
- * One of those whose frames meet in the batches of an engine, a camera say. Frames are answered in the order in which
- * they were submitted, and no stream starves: a batch takes from all in turn, beginning with the frame that has waited
+ * One of those whose frames meet in the batches of an engine, a camera say. Frames are computed in the order in which
+ * they were submitted, those of a batch together, and no stream starves: a batch takes from all in turn, beginning with the frame that has waited
  * longest. It starts when it is full, when its oldest frame has waited for the batch delay, or when no frame is expected
  * that is not in it. A stream is expected from a frame that it submits on, until it lets a batch wait in vain or says
  * that nothing more comes for now; so one that is paused or dead delays nobody for longer than one batch delay.
@@ -96,35 +111,53 @@ typedef struct VigRequest VigRequest;
  * @frame: the description; the picture must stay as it is until it has been read (vig_stream_wait_read()) or the frame
  *   is answered
  * @size: side of the square input in pixels; 0: what the model says
- * @logits, @probabilities: (out caller-allocates) (nullable): [classes]
+ * @state: (nullable): what is remembered of the stream of frames that this is the next of (vig_shared_state_new()); the
+ *   caller's, who holds it until the answer. Frames of one state are submitted to one VigStream, and computed in that order,
+ *   whatever batches they are in. NULL: the frame is by itself
+ * @time: with @state: when the frame was, nanoseconds of a clock of the stream. One before that of the frame before is the
+ *   first of another stream: all is forgotten
+ * @window: with @state, for a model that takes windows: of how many of the last frames there is to be an answer, this one
+ *   included, or of as many as there are; no more than the state has room for. 0: the frame is only remembered
+ * @logits, @probabilities: (out caller-allocates) (nullable): [classes]; not written to when a frame is only remembered
  * @last: no other is to follow soon, so none is expected of the stream
  * @done: (nullable): called when the frame is answered, instead of waiting for it: from the engine's thread, which waits
  *   meanwhile. The request may be freed or submitted again from there, but nothing else freed, released or waited for.
  *   Until it has been called, or vig_stream_cancel() has said that it will not be, the memory is the stream's.
  * @error: why there is no result, the caller's to free; NULL: there is one
+ * @first_time, @n_seen: how many frames the answer is of (of a frame that is only remembered: how many are), and the @time
+ *   of the first of them. After vig_state_restore() it begins with the last frame before vig_state_save().
  * @batch: frames of its batch
  * @latency_us: from vig_stream_submit() to the answer
  * @preprocess_us, @inference_us: what that batch took
  *
  * A frame on its way. The memory is the caller's, zeroed before it is first filled in, and is the stream's from
  * vig_stream_submit() until the answer: nothing is allocated.
+ *
+ * Each batch takes one frame of every stream that waits, and more of them in turn where there is room; frames with a state
+ * and those without are in different batches. If a batch fails, all of its requests say so and all of its states are
+ * reset; they also are when the CPU takes over from a GPU (VigEngineOptions).
  */
 struct VigRequest {
   VigFrame frame;
   guint size;
+  VigState *state;
+  gint64 time;
+  guint window;
   float *logits, *probabilities;
   gboolean last;
   void (*done) (VigRequest *request, gpointer user_data);
   gpointer user_data;
 
   GError *error;
+  gint64 first_time;
+  guint64 n_seen;
   guint batch;
   gint64 latency_us, preprocess_us, inference_us;
 
   /*< private >*/
   VigRequest *next;
   gint64 since;
-  int state;
+  int phase;
 };
 
 VIG_API VigStream *vig_stream_new (VigShared *shared);

@@ -10,7 +10,8 @@ G_BEGIN_DECLS
  * VigState:
  *
  * What a model with a memory (docs/temporal.md) remembers of one stream of frames: of fixed size, in the memory of the
- * engine's device. It belongs to its engine, is used by the engine's thread, and must be freed before the engine.
+ * engine's device. It belongs to its engine, is used by the engine's thread, and must be freed before the engine. Of a
+ * shared engine see vig_shared_state_new().
  */
 typedef struct VigState VigState;
 
@@ -21,7 +22,13 @@ typedef struct VigState VigState;
  * Returns: (transfer full): the state of a stream that nothing has been seen of; its memory is taken with the first frame.
  */
 VIG_API VigState *vig_state_new (VigEngine *engine, GError **error);
-VIG_API void vig_state_free (VigState *state); /* NULL is allowed */
+
+/* Another hold on it. Any thread. */
+VIG_API VigState *vig_state_ref (VigState *state);
+
+/* Lets go of it: the last hold frees it. Any thread; its memory is given back by the engine's, before the next batch or with
+ * the engine. NULL is allowed. */
+VIG_API void vig_state_free (VigState *state);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VigState, vig_state_free)
 
 /* Forgets all: the next frame is the first. */
@@ -34,7 +41,8 @@ VIG_API gsize vig_state_get_bytes (const VigModel *model, guint size);
  * vig_state_save:
  *
  * Returns: (transfer full): the state as a .safetensors file: the one tensor "state", and in the metadata the model's hash,
- * the precision, the size of the input and the time of the last frame. NULL: VIG_ERROR_FAILED
+ * the precision, the size of the input and the time of the last frame. NULL: VIG_ERROR_FAILED; VIG_ERROR_ARGUMENT: it is of
+ * a model that takes windows
  */
 VIG_API GBytes *vig_state_save (VigState *state, GError **error);
 

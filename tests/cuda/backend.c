@@ -371,8 +371,8 @@ test_pictures_read (void)
       g_test_expect_message ("vig", G_LOG_LEVEL_MESSAGE, "device auto: cpu takes over: *cudaError*");
     else /* no longer on trial */
       g_assert_true (vig_engine_classify_frames (engine, frames, 1, SIZE, &(VigOutput) { .logits = got }, &error));
-    g_assert_true (vig_engine_classify_and_tell (engine, frames, 3, SIZE, &(VigOutput) { .logits = got }, spoil, pixels,
-        &error));
+    g_assert_true (vig_engine_classify_batch (engine, &(VigBatch) { .frames = frames, .n = 3, .size = SIZE },
+        &(VigOutput) { .logits = got }, spoil, pixels, &error));
     g_test_assert_expected_messages ();
     g_assert_cmpmem (got, sizeof got, want, sizeof want);
     g_assert_true (pixels[0] == 255 && pixels[1] == 255 && pixels[3 * 40 * 40 * 3 - 1] == 255);

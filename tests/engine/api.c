@@ -432,7 +432,7 @@ test_pictures_read (void)
   g_autoptr (VigEngine) all = vig_engine_new (model, &(VigEngineOptions) { .device = "cpu", .precision = VIG_PRECISION_FP32, .n_threads = 1 }, &error);
   g_assert_no_error (error);
   vig_engine_set_tap (all, computed, p);
-  vig_engine_classify_and_tell (all, frames, N_READ, 64, &(VigOutput) { .logits = got }, spoil, p, &error);
+  vig_engine_classify_batch (all, &(VigBatch) { .frames = frames, .n = N_READ, .size = 64 }, &(VigOutput) { .logits = got }, spoil, p, &error);
   g_assert_no_error (error);
   g_assert_cmpuint (p->n_read_first, ==, N_READ);
   g_assert_cmpuint (p->n_read, ==, N_READ);

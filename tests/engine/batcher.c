@@ -66,23 +66,46 @@ wait_for_stop (Stops *s, int stop)
 
 /* frame.crop_x is the stream's number, crop_y the frame's */
 static gboolean
-check (gpointer data, const VigFrame *frame, guint size, GError **error)
+check (gpointer data, const VigRequest *request, GError **error)
 {
-  if (frame->width > 0)
+  if (request->frame.width > 0)
     return TRUE;
-  g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "width: expected more than 0, found %d", frame->width);
+  g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "width: expected more than 0, found %d", request->frame.width);
   return FALSE;
 }
 
+/* What stands for a VigState, which the batcher does not look into. */
+typedef struct {
+  gint64 last;
+  guint n;
+  guint batch; /* the last that it was in */
+} Memory;
+
+/* Frames of one state lie side by side, in order. */
+static void
+remember (Work *work, const VigBatch *batch)
+{
+  for (guint i = 0; batch->moments && i < batch->n; i++) {
+    Memory *m = (Memory *) batch->moments[i].state;
+    g_assert_nonnull (m);
+    g_assert_true (m->batch != work->n_batches || batch->moments[i - 1].state == batch->moments[i].state);
+    g_assert_cmpint (batch->moments[i].time, >, m->last);
+    *m = (Memory) { .last = batch->moments[i].time, .n = m->n + 1, .batch = work->n_batches };
+    batch->seen[i] = (VigSeen) { .first = batch->windows[i], .n = m->n };
+  }
+}
+
 static gboolean
-run (gpointer data, const VigFrame *frames, guint n, guint size, VigOutput *output, VigReadFunc read,
-    gpointer read_data, GError **error)
+run (gpointer data, const VigBatch *batch, VigOutput *output, VigReadFunc read, gpointer read_data, GError **error)
 {
   Work *work = data;
+  const VigFrame *frames = batch->frames;
+  const guint n = batch->n;
 
   work->n_batches++;
   work->n_frames += n;
   work->largest = MAX (work->largest, n);
+  remember (work, batch);
   work->anything_wanted = output->probabilities || output->logits;
   reach (work, 1);
   for (guint i = 0; i < n; i++) {
@@ -141,11 +164,11 @@ typedef struct {
 } Fixture;
 
 static Fixture *
-fixture_new (guint n_streams, guint max_batch)
+fixture_new_for (guint n_streams, guint max_batch, gboolean windows)
 {
   Fixture *f = g_new0 (Fixture, 1);
-  const VigBatcherWork work = { .check = check, .run = run, .now = now, .data = &f->work, .n_classes = CLASSES,
-    .size = 224 };
+  const VigBatcherWork work = { .check = check, .run = run, .now = now, .data = &f->work, .windows = windows,
+    .n_classes = CLASSES, .size = 224 };
 
   pthread_mutex_init (&f->work.clock, NULL);
   f->work.batches = g_string_new (NULL);
@@ -153,6 +176,12 @@ fixture_new (guint n_streams, guint max_batch)
   for (guint i = 0; i < n_streams; i++)
     f->streams[i] = vig_batcher_add_stream (f->batcher);
   return f;
+}
+
+static Fixture *
+fixture_new (guint n_streams, guint max_batch)
+{
+  return fixture_new_for (n_streams, max_batch, FALSE);
 }
 
 static void
@@ -694,6 +723,109 @@ test_read (void)
   pthread_mutex_destroy (&stops.lock);
 }
 
+/* ---- streams with a state ---- */
+
+static VigRequest *
+submit_of (Fixture *f, guint stream, Memory *memory)
+{
+  VigRequest *r = &f->requests[stream][f->n_submitted[stream]];
+  r->state = (VigState *) memory;
+  r->time = f->n_submitted[stream] + 1;
+  return submit (f, stream);
+}
+
+/* Frames of one state lie side by side, whichever were taken between them. */
+static void
+test_side_by_side (void)
+{
+  Fixture *f = fixture_new (2, 8);
+  Memory a = { 0 }, b = { 0 }, c = { 0 };
+  submit_of (f, 0, &a);
+  submit_of (f, 0, &b);
+  submit_of (f, 0, &a);
+  submit_of (f, 0, &b);
+  submit_of (f, 0, &a);
+  submit_of (f, 1, &c);
+  expect (f, "0.0 0.2 0.4 1.0 0.1 0.3 | ");
+  const guint n_seen[] = { 1, 1, 2, 2, 3 };
+  for (guint i = 0; i < G_N_ELEMENTS (n_seen); i++) {
+    expect_answer (f, 0, i, 6);
+    g_assert_cmpuint (f->requests[0][i].n_seen, ==, n_seen[i]);
+  }
+  fixture_free (f);
+}
+
+/* A state's frames are cut into batches wherever one is full; frames by themselves are in others. */
+static void
+test_batches_of_states (void)
+{
+  Fixture *f = fixture_new (3, 3);
+  Memory a = { 0 }, b = { 0 };
+  for (int i = 0; i < 4; i++)
+    submit_of (f, 0, &a);
+  submit_of (f, 1, &b);
+  submit (f, 2);
+  expect (f, "0.0 0.1 1.0 | 0.2 0.3 | ");
+  vig_stream_hurry (f->streams[2]);
+  expect (f, "2.0 | ");
+  g_assert_cmpint (f->requests[2][0].n_seen, ==, 1);
+  fixture_free (f);
+}
+
+/* Models that take windows have one frame of a state in a batch; what is only remembered has no results. */
+static void
+test_windows (void)
+{
+  Fixture *f = fixture_new_for (2, 8, TRUE);
+  Memory a = { 0 }, b = { 0 };
+  for (guint i = 0; i < 3; i++) {
+    f->requests[0][i].window = i;
+    f->results[0][i][0] = 1000;
+    submit_of (f, 0, &a);
+  }
+  submit_of (f, 1, &b);
+  vig_stream_hurry (f->streams[0]);
+  expect (f, "0.0 1.0 | 0.1 | 0.2 | ");
+  g_assert_cmpfloat (f->results[0][0][0], ==, 1000);
+  g_assert_cmpfloat (f->results[0][1][0], ==, 1);
+  g_assert_cmpint (f->requests[0][2].first_time, ==, 2); /* the window, as it was asked for */
+  fixture_free (f);
+}
+
+typedef struct {
+  Work *work;
+  gint n_calls;
+  guint n_batches;
+} Called;
+
+static void
+count_call (gpointer data)
+{
+  Called *c = data;
+  c->n_calls++;
+  c->n_batches = c->work->n_batches; /* what is being computed is the thread's, as this is */
+}
+
+/* What is to be done between two batches. */
+static void
+test_call (void)
+{
+  Fixture *f = fixture_new (1, 1);
+  Called c = { &f->work, 0, 0 };
+  vig_batcher_call (f->batcher, count_call, &c);
+  g_assert_cmpint (c.n_calls, ==, 1);
+  g_assert_true (vig_batcher_start (f->batcher, NULL));
+  for (guint i = 0; i < N_REQUESTS; i++) {
+    submit (f, 0);
+    vig_batcher_call (f->batcher, count_call, &c);
+  }
+  vig_stream_wait (f->streams[0], &f->requests[0][N_REQUESTS - 1]);
+  vig_batcher_call (f->batcher, count_call, &c);
+  g_assert_cmpint (c.n_calls, ==, N_REQUESTS + 2);
+  g_assert_cmpuint (c.n_batches, ==, N_REQUESTS);
+  fixture_free (f);
+}
+
 /* ---- threads ---- */
 
 #define N_FRAMES 150 /* of a stream */
@@ -704,6 +836,7 @@ typedef struct {
   guint number;
   gboolean plant;
   guint n_answered, n_cancelled;
+  Memory memory; /* of every third */
 } Camera;
 
 static void
@@ -719,6 +852,13 @@ take_answer (Camera *c, VigStream *stream, VigRequest *r, int number)
   g_assert_cmpfloat (r->probabilities[0], ==, (guint8) (c->number + number));
   g_assert_cmpfloat (r->probabilities[1], ==, number);
   c->n_answered++;
+  if (r->state)
+    g_assert_cmpuint (r->n_seen, ==, c->n_answered);
+}
+
+static void
+nothing (gpointer data)
+{
 }
 
 /* Several frames in flight, answers in order; pauses, flushes, comes and goes. */
@@ -742,6 +882,8 @@ camera (void *data)
     *picture = (guint8) (c->number + (guint) i);
     r->frame = (VigFrame) { .width = 1, .crop_x = (int) c->number, .crop_y = i, .data = { picture } };
     r->size = c->number % 5 == 0 ? 64 : 0;
+    r->state = c->number % 3 == 0 ? (VigState *) &c->memory : NULL;
+    r->time = i + 1;
     r->probabilities = results[i % IN_FLIGHT];
     g_assert_true (vig_stream_submit (stream, r, NULL));
     for (int k = 0; c->plant && k < 20; k++) { /* before, while and after a batch reads it */
@@ -750,6 +892,9 @@ camera (void *data)
     }
     random = random * 1103515245 + 12345;
     switch (random >> 16 & 31) {
+      case 5:
+        vig_batcher_call (c->batcher, nothing, NULL);
+        break;
       case 3: /* its time is over: the picture is wanted elsewhere, the result may come later */
       case 4:
         if (vig_stream_cancel (stream, r) == 0) {
@@ -904,6 +1049,10 @@ main (int argc, char **argv)
   g_test_add_func ("/batcher/sizes", test_sizes);
   g_test_add_func ("/batcher/nothing-wanted", test_nothing_wanted);
   g_test_add_func ("/batcher/logits", test_logits);
+  g_test_add_func ("/batcher/side-by-side", test_side_by_side);
+  g_test_add_func ("/batcher/batches-of-states", test_batches_of_states);
+  g_test_add_func ("/batcher/windows", test_windows);
+  g_test_add_func ("/batcher/call", test_call);
   g_test_add_func ("/batcher/failure", test_failure);
   g_test_add_func ("/batcher/bad-frame", test_bad_frame);
   g_test_add_func ("/batcher/bad-part", test_bad_part);

@@ -268,7 +268,7 @@ test_meet (void)
     streams[i] = vig_stream_new (users[i]);
   }
   gint64 us;
-  g_assert_true (vig_shared_warm_up (users[0], 0, &us, &error));
+  g_assert_true (vig_shared_warm_up (users[0], 0, 0, &us, &error));
   g_assert_cmpint (us, >, 0);
   for (int round = 0; round < 3; round++) {
     for (guint i = 0; i < N; i++) {
@@ -313,12 +313,300 @@ test_bad_frames (void)
   r.size = 3;
   g_assert_false (vig_stream_submit (stream, &r, &error));
   check_error (&error, VIG_ERROR_ARGUMENT, "found 3x3");
-  g_assert_false (vig_shared_warm_up (shared, G_MAXUINT, &us, &error));
+  g_assert_false (vig_shared_warm_up (shared, G_MAXUINT, 0, &us, &error));
   check_error (&error, VIG_ERROR_ARGUMENT, "found 4294967295x4294967295");
   r.size = 0;
   g_assert_true (vig_stream_submit (stream, &r, &error));
   vig_stream_wait (stream, &r);
   g_assert_no_error (r.error);
+}
+
+/* ---- streams of frames ---- */
+
+enum { STEPS = 24, MOST = 6 };
+
+/* A stream's frames, when they were, and what an engine of one's own says to them one by one. */
+typedef struct {
+  guint8 pixels[STEPS][SIDE * SIDE * 3];
+  gint64 times[STEPS];
+  float expected[STEPS][3];
+} Clip;
+
+static Clip *
+clip_new (guint number)
+{
+  Clip *c = g_new (Clip, 1);
+  gint64 time = number * G_GINT64_CONSTANT (1000000007);
+  for (guint i = 0; i < STEPS; i++) {
+    fill (c->pixels[i], number * 1000 + i);
+    if (i % 7 == 3) /* the same picture, and the same time, now and then */
+      memcpy (c->pixels[i], c->pixels[i - 1], sizeof c->pixels[i]);
+    else
+      time += 40000000 * (i % 5 == 4 ? 90000 : 1 + number);
+    c->times[i] = time;
+  }
+  return c;
+}
+
+static VigEngine *
+engine_of (const char *path)
+{
+  GError *error = NULL;
+  g_autoptr (VigModel) model = vig_model_load (path, &error);
+  VigEngine *engine = vig_engine_new (model, &(VigEngineOptions) { .device = "cpu", .n_threads = 1 }, &error);
+  g_assert_no_error (error);
+  return engine;
+}
+
+/* From frame @first on, which is the first of its stream. */
+static void
+expect_stream (Clip *c, const char *path, guint first)
+{
+  GError *error = NULL;
+  g_autoptr (VigEngine) engine = engine_of (path);
+  g_autoptr (VigState) state = vig_state_new (engine, &error);
+  for (guint i = first; i < STEPS; i++) {
+    const VigFrame frame = frame_of (c->pixels[i]);
+    const VigMoment moment = { state, c->times[i] };
+    g_assert_true (vig_engine_classify_stream (engine, &frame, &moment, 1, 0, &(VigOutput) { .probabilities = c->expected[i] },
+        &error));
+  }
+}
+
+/* The answers to the last @window frames at each frame, as far as there are. */
+static void
+expect_windows (Clip *c, const char *path, guint window)
+{
+  GError *error = NULL;
+  g_autoptr (VigEngine) engine = engine_of (path);
+  for (guint i = 0; i < STEPS; i++) {
+    VigFrame frames[STEPS];
+    guint n = MIN (i + 1, window);
+    for (guint f = 0; f < n; f++)
+      frames[f] = frame_of (c->pixels[i + 1 - n + f]);
+    g_assert_true (vig_engine_classify_windows (engine, frames, 1, n, 0, NULL, &(VigOutput) { .probabilities = c->expected[i] },
+        &error));
+  }
+}
+
+/* A user with a stream of frames, of which up to MOST are on their way. */
+typedef struct {
+  const char *path;
+  Clip *clip;
+  guint window, seed, n_batched;
+} Watcher;
+
+static void
+take_answer (Watcher *w, VigStream *stream, VigRequest *r, guint i)
+{
+  vig_stream_wait (stream, r);
+  g_assert_no_error (r->error);
+  w->n_batched += r->batch > 1;
+  guint64 n = w->window ? MIN (i + 1, w->window) : i + 1;
+  g_assert_cmpuint (r->n_seen, ==, n);
+  g_assert_cmpint (r->first_time, ==, w->clip->times[i + 1 - n]);
+  if (r->probabilities)
+    g_assert_cmpmem (r->probabilities, sizeof w->clip->expected[i], w->clip->expected[i], sizeof w->clip->expected[i]);
+}
+
+/* Comes, submits frames with their stream's state, and goes; then once more. */
+static void *
+watch (void *data)
+{
+  Watcher *w = data;
+  for (int round = 0; round < 3; round++) {
+    g_autoptr (VigShared) shared = acquire (w->path, NULL);
+    g_autoptr (VigStream) stream = vig_stream_new (shared);
+    VigState *state = vig_shared_state_new (shared, w->window, NULL);
+    VigRequest requests[MOST] = { 0 };
+    float results[MOST][3];
+    for (guint i = 0; i < STEPS + MOST; i++) {
+      VigRequest *r = &requests[i % MOST];
+      if (i >= MOST)
+        take_answer (w, stream, r, i - MOST);
+      if (i >= STEPS)
+        continue;
+      w->seed = w->seed * 1103515245 + 12345;
+      gboolean wanted = !w->window || w->seed >> 16 & 1;
+      *r = (VigRequest) { .frame = frame_of (w->clip->pixels[i]), .state = state, .time = w->clip->times[i],
+        .window = wanted ? w->window : 0, .probabilities = wanted ? results[i % MOST] : NULL };
+      g_assert_true (vig_stream_submit (stream, r, NULL));
+      if ((w->seed >> 20 & 7) == 0)
+        vig_stream_hurry (stream);
+    }
+    vig_state_free (state);
+  }
+  return NULL;
+}
+
+static void
+watch_all (const char *path, guint window)
+{
+  enum { N = 5 };
+  Watcher watchers[N];
+  pthread_t threads[N];
+  guint batched = 0;
+  for (guint i = 0; i < N; i++) {
+    watchers[i] = (Watcher) { .path = path, .clip = clip_new (i), .window = window, .seed = i };
+    if (window)
+      expect_windows (watchers[i].clip, path, window);
+    else
+      expect_stream (watchers[i].clip, path, 0);
+  }
+  g_autoptr (VigShared) shared = acquire (path, &(VigSharedOptions) { .max_batch = 7 });
+  for (guint i = 0; i < N; i++)
+    pthread_create (&threads[i], NULL, watch, &watchers[i]);
+  for (guint i = 0; i < N; i++) {
+    pthread_join (threads[i], NULL);
+    batched += watchers[i].n_batched;
+    g_free (watchers[i].clip);
+  }
+  g_assert_cmpuint (batched, >, 0);
+}
+
+/* Streams with a memory in common batches, several frames of each or one, have the answers that they have one by one. */
+static void
+test_streams (void)
+{
+  g_autofree char *path = write_model ("stream.safetensors", MADE_STREAM);
+  watch_all (path, 0);
+}
+
+/* And so have windows, those that are not full yet too. */
+static void
+test_windows (void)
+{
+  g_autofree char *path = write_model ("joint.safetensors", MADE_JOINT);
+  watch_all (path, 4);
+}
+
+/* One frame of a clip, waited for. */
+static void
+step (VigStream *stream, VigState *state, const Clip *c, guint i, VigRequest *r, float *result)
+{
+  GError *error = NULL;
+  *r = (VigRequest) { .frame = frame_of (c->pixels[i]), .state = state, .time = c->times[i], .probabilities = result };
+  g_assert_true (vig_stream_submit (stream, r, &error));
+  vig_stream_wait (stream, r);
+  g_assert_no_error (r->error);
+}
+
+/* A time that goes backwards fails nobody: it is a new stream's, and the others of the batch go on. A state that is reset
+ * forgets; one that is let go of while its frame is computed stays until then. */
+static void
+test_forgetting (void)
+{
+  GError *error = NULL;
+  g_autofree char *path = write_model ("stream.safetensors", MADE_STREAM);
+  Clip *c = clip_new (1);
+  expect_stream (c, path, 10);
+  g_autoptr (VigShared) shared = acquire (path, NULL);
+  g_autoptr (VigStream) stream = vig_stream_new (shared);
+  VigState *state = vig_shared_state_new (shared, 0, &error);
+  VigRequest r, together[4] = { 0 }, *all[4];
+  float result[3], results[4][3];
+
+  step (stream, state, c, 20, &r, result);
+  step (stream, state, c, 10, &r, result); /* before that */
+  g_assert_cmpmem (result, sizeof result, c->expected[10], sizeof result);
+  g_assert_cmpuint (r.n_seen, ==, 1);
+  g_assert_cmpint (r.first_time, ==, c->times[10]);
+  step (stream, state, c, 11, &r, result);
+  g_assert_cmpmem (result, sizeof result, c->expected[11], sizeof result);
+  vig_state_reset (state);
+
+  const guint order[] = { 10, 23, 10, 11 }; /* and within a batch */
+  for (guint i = 0; i < G_N_ELEMENTS (order); i++) {
+    together[i] = (VigRequest) { .frame = frame_of (c->pixels[order[i]]), .state = state, .time = c->times[order[i]],
+      .probabilities = results[i] };
+    all[i] = &together[i];
+  }
+  g_assert_true (vig_stream_submit_all (stream, all, G_N_ELEMENTS (order), &error));
+  vig_state_ref (state);
+  vig_state_free (state);
+  for (guint i = 0; i < G_N_ELEMENTS (order); i++) {
+    vig_stream_wait (stream, &together[i]);
+    g_assert_no_error (together[i].error);
+    g_assert_cmpuint (together[i].batch, ==, G_N_ELEMENTS (order));
+    if (order[i] < 23)
+      g_assert_cmpmem (results[i], sizeof results[i], c->expected[order[i]], sizeof results[i]);
+  }
+  g_assert_cmpuint (together[1].n_seen, ==, 2);
+  g_assert_cmpuint (together[3].n_seen, ==, 2);
+  vig_state_free (state);
+  g_free (c);
+}
+
+/* Saved and restored between frames, in another process's engine or this one. */
+static void
+test_saved (void)
+{
+  GError *error = NULL;
+  g_autofree char *path = write_model ("stream.safetensors", MADE_STREAM);
+  Clip *c = clip_new (2);
+  expect_stream (c, path, 0);
+  g_autoptr (VigShared) shared = acquire (path, NULL);
+  g_autoptr (VigStream) stream = vig_stream_new (shared);
+  g_autoptr (VigState) a = vig_shared_state_new (shared, 0, &error), b = vig_shared_state_new (shared, 0, &error);
+  VigRequest r;
+  float result[3];
+
+  for (guint i = 0; i < 8; i++)
+    step (stream, a, c, i, &r, result);
+  g_autoptr (GBytes) saved = vig_state_save (a, &error);
+  g_assert_no_error (error);
+  step (stream, a, c, 8, &r, result);
+  g_assert_cmpmem (result, sizeof result, c->expected[8], sizeof result);
+  g_assert_true (vig_state_restore (b, g_bytes_get_data (saved, NULL), g_bytes_get_size (saved), &error));
+  step (stream, b, c, 8, &r, result);
+  g_assert_cmpmem (result, sizeof result, c->expected[8], sizeof result);
+  g_assert_cmpuint (r.n_seen, ==, 2);
+  g_assert_cmpint (r.first_time, ==, c->times[7]);
+  g_assert_false (vig_state_restore (b, (const guint8 *) "no", 2, &error));
+  check_error (&error, VIG_ERROR_MODEL, "state");
+  g_free (c);
+}
+
+/* Which models have what, and what is refused at the door. */
+static void
+test_bad_states (void)
+{
+  GError *error = NULL;
+  g_autofree char *of_streams = write_model ("stream.safetensors", MADE_STREAM),
+      *of_windows = write_model ("joint.safetensors", MADE_JOINT);
+  g_autoptr (VigShared) image = acquire (model_path, NULL), streams = acquire (of_streams, NULL),
+      windows = acquire (of_windows, NULL);
+  g_autoptr (VigStream) stream = vig_stream_new (streams), other = vig_stream_new (windows), plain = vig_stream_new (image);
+  g_autoptr (VigState) state = vig_shared_state_new (streams, 0, &error), last = vig_shared_state_new (windows, 2, &error);
+  guint8 pixels[SIDE * SIDE * 3] = { 0 };
+
+  g_assert_null (vig_shared_state_new (image, 2, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "state: expected a model with a memory, found small, which has none");
+  g_assert_null (vig_shared_state_new (windows, 0, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "how many was not said");
+  g_assert_null (vig_shared_state_new (windows, 4097, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "state: expected 1 to 4096 frames, found 4097");
+  g_assert_null (vig_state_save (last, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "state: expected that of a model with a memory");
+  g_assert_false (vig_state_restore (last, (const guint8 *) "", 0, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "state: expected that of a model with a memory");
+  VigRequest r = { .frame = frame_of (pixels), .state = state };
+  g_assert_false (vig_stream_submit (other, &r, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "state: expected one of this engine, found that of another");
+  g_assert_false (vig_stream_submit (plain, &r, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "state: expected one of this engine, found that of another");
+  r.window = 1;
+  g_assert_false (vig_stream_submit (stream, &r, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "window: expected at most 0");
+  r.state = last;
+  r.window = 3;
+  g_assert_false (vig_stream_submit (other, &r, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "window: expected at most 2, as many frames as the stream's state has room for");
+  gint64 us;
+  g_assert_true (vig_shared_warm_up (windows, 0, 3, &us, &error));
+  g_assert_true (vig_shared_warm_up (streams, 0, 0, &us, &error));
+  g_assert_false (vig_shared_warm_up (streams, 0, 3, &us, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "window: expected at most 0");
 }
 
 int
@@ -336,8 +624,13 @@ main (int argc, char **argv)
   g_test_add_func ("/shared/concurrent-failure", test_concurrent_failure);
   g_test_add_func ("/shared/meet", test_meet);
   g_test_add_func ("/shared/bad-frames", test_bad_frames);
+  g_test_add_func ("/shared/streams", test_streams);
+  g_test_add_func ("/shared/windows", test_windows);
+  g_test_add_func ("/shared/forgetting", test_forgetting);
+  g_test_add_func ("/shared/saved", test_saved);
+  g_test_add_func ("/shared/bad-states", test_bad_states);
   int status = g_test_run ();
-  const char *const files[] = { "model", "copy", "h", "changing", "bad" };
+  const char *const files[] = { "model", "copy", "h", "changing", "bad", "large", "stream", "joint" };
   for (guint i = 0; i < G_N_ELEMENTS (files); i++) {
     g_autofree char *path = g_strdup_printf ("%s/%s.safetensors", dir, files[i]);
     g_unlink (path);

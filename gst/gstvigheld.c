@@ -13,7 +13,7 @@ void
 gst_vig_held_init (GstVigHeld *held, guint n_classes)
 {
   *held = (GstVigHeld) { .n_classes = n_classes, .frame = g_malloc0 (last_size (n_classes)) };
-  gst_vig_tracks_init (&held->objects, last_size (n_classes));
+  gst_vig_tracks_init (&held->objects, last_size (n_classes), NULL);
 }
 
 void

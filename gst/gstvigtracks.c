@@ -4,13 +4,24 @@
 typedef struct {
   guint64 id;
   GList link;
+  GDestroyNotify clear;
   guint8 note[] __attribute__ ((aligned (16)));
 } Track;
 
-void
-gst_vig_tracks_init (GstVigTracks *tracks, gsize size)
+static void
+track_free (gpointer data)
 {
-  *tracks = (GstVigTracks) { .notes = g_hash_table_new_full (g_int64_hash, g_int64_equal, NULL, g_free), .size = size };
+  Track *track = data;
+  if (track->clear)
+    track->clear (track->note);
+  g_free (track);
+}
+
+void
+gst_vig_tracks_init (GstVigTracks *tracks, gsize size, GDestroyNotify clear)
+{
+  *tracks = (GstVigTracks) { .notes = g_hash_table_new_full (g_int64_hash, g_int64_equal, NULL, track_free),
+    .size = size, .clear = clear };
 }
 
 void
@@ -49,6 +60,7 @@ gst_vig_tracks_note (GstVigTracks *tracks, guint64 id)
   }
   Track *track = g_malloc0 (sizeof *track + tracks->size);
   track->id = id;
+  track->clear = tracks->clear;
   track->link.data = track;
   g_queue_push_tail_link (&tracks->order, &track->link);
   g_hash_table_insert (tracks->notes, &track->id, track);

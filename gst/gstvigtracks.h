@@ -19,9 +19,11 @@ typedef struct {
   GHashTable *notes;
   GQueue order; /* met last: at the tail */
   gsize size;   /* of a note, bytes */
+  GDestroyNotify clear; /* of what a note holds; NULL: nothing */
 } GstVigTracks;
 
-void gst_vig_tracks_init (GstVigTracks *tracks, gsize size); /* of a note, bytes */
+/* @size: of a note, bytes; @clear: (nullable): called with a note that is forgotten, for what it holds */
+void gst_vig_tracks_init (GstVigTracks *tracks, gsize size, GDestroyNotify clear);
 void gst_vig_tracks_clear (GstVigTracks *tracks);
 
 void gst_vig_tracks_reset (GstVigTracks *tracks); /* forgets all */

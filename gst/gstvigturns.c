@@ -11,7 +11,7 @@ void
 gst_vig_turns_init (GstVigTurns *turns)
 {
   *turns = (GstVigTurns) { 0 };
-  gst_vig_tracks_init (&turns->objects, sizeof (Turn));
+  gst_vig_tracks_init (&turns->objects, sizeof (Turn), NULL);
 }
 
 void

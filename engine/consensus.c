@@ -46,9 +46,9 @@ check_options (const VigConsensusOptions *o, guint n_classes, GError **error)
   else if (mean && (o->stride < 1 || o->stride > VIG_CONSENSUS_MAX_STRIDE))
     g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "stride: expected 1 to %d frames, found %u",
         VIG_CONSENSUS_MAX_STRIDE, o->stride);
-  else if (!mean && !(o->time_constant >= 1e-9 && o->time_constant <= 1e9))
-    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "time constant: expected 1e-9 to 1e9 seconds, found %g",
-        o->time_constant);
+  else if (!mean && !(o->time_constant >= VIG_CONSENSUS_MIN_TIME && o->time_constant <= VIG_CONSENSUS_MAX_TIME))
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "time constant: expected %g to %g seconds, found %g",
+        VIG_CONSENSUS_MIN_TIME, VIG_CONSENSUS_MAX_TIME, o->time_constant);
   else
     return TRUE;
   return FALSE;

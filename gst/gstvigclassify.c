@@ -269,7 +269,7 @@ static void
 may_reset_clips (GstVigClassify *self, GstVigClipReset reason)
 {
   GST_OBJECT_LOCK (self);
-  if (self->settings.clip_reset & reason)
+  if (self->settings.clip.reset & reason)
     self->in.clip_epoch++;
   GST_OBJECT_UNLOCK (self);
 }
@@ -350,7 +350,8 @@ take_off (GstVigClassify *self, GstBuffer *buffer, gint64 arrival)
 static GstVigSpan
 get_span (GstVigClassify *self, GstBuffer *buffer)
 {
-  GstVigSpan span = { GST_BUFFER_PTS (buffer), GST_BUFFER_PTS (buffer), running_time (&self->segment, buffer) };
+  const GstClockTime pts = GST_BUFFER_PTS (buffer);
+  GstVigSpan span = { .start = pts, .last = pts, .end = pts, .running = running_time (&self->segment, buffer) };
   if (GST_BUFFER_PTS_IS_VALID (buffer) && GST_BUFFER_DURATION_IS_VALID (buffer))
     span.end += GST_BUFFER_DURATION (buffer);
   return span;
@@ -408,32 +409,58 @@ count_results (GstVigClassify *self, const GstVigFlight *flight)
   GST_OBJECT_UNLOCK (self);
 }
 
+/* What a shot says becomes what it says together with those before it; what cannot be told from it is said on the bus or,
+ * where the model's logits are no numbers, in the log. */
+static gboolean
+complete_clip (GstVigClassify *self, GstVigFlight *flight, GstVigShot *shot, const guint64 *tracking_id)
+{
+  g_autoptr (GError) error = NULL;
+  if (!shot->logits
+      || gst_vig_clip_add (&flight->loaded->clip, flight->loaded->clip_mode, &flight->settings.clip, flight->clip_epoch,
+          tracking_id, self->segment.rate < 0, &shot->span, shot->logits, shot->probabilities, &error))
+    return TRUE;
+  GST_WARNING_OBJECT (self, "frame at %" GST_TIME_FORMAT ": %s", GST_TIME_ARGS (flight->span.start), error->message);
+  if (error->code == VIG_ERROR_NO_MEMORY && !flight->error)
+    flight->error = g_steal_pointer (&error);
+  shot->state = GST_VIG_SHOT_NONE;
+  return FALSE;
+}
+
 /* A shot's result becomes the last one of the frame, or of an object; unless it comes late and one of a later frame is
- * there already. */
-static void
-take_shot (const GstVigFlight *flight, guint i, const guint64 *tracking_id)
+ * there already. FALSE: it does not. */
+static gboolean
+take_shot (GstVigClassify *self, GstVigFlight *flight, guint i, const guint64 *tracking_id)
 {
   GstVigHeld *held = &flight->loaded->held;
   if (i == GST_VIG_NO_SHOT || flight->shots[i].state != GST_VIG_SHOT_THERE || flight->shots[i].taken)
-    return;
+    return FALSE;
   const GstVigLast *last = gst_vig_held_get (held, flight->epoch, tracking_id);
   GstClockTime then = last ? last->span.running : GST_CLOCK_TIME_NONE, now = flight->span.running;
   if (!flight->buffer && GST_CLOCK_TIME_IS_VALID (then) && GST_CLOCK_TIME_IS_VALID (now) && now < then)
-    return;
-  gst_vig_held_put (held, flight->epoch, tracking_id, &flight->span, flight->shots[i].probabilities);
+    return FALSE;
+  GstVigShot *shot = &flight->shots[i];
+  if (!complete_clip (self, flight, shot, tracking_id))
+    return FALSE;
+  gst_vig_held_put (held, flight->epoch, tracking_id, &shot->span, shot->probabilities);
+  return TRUE;
 }
 
 /* The flight's results become the last ones, of the frame and of its objects. */
 static void
 take_results (GstVigClassify *self, GstVigFlight *flight)
 {
-  gboolean news = flight->frame_shot != GST_VIG_NO_SHOT && !flight->shots[flight->frame_shot].taken
-      && flight->shots[flight->frame_shot].state == GST_VIG_SHOT_THERE;
-  take_shot (flight, flight->frame_shot, NULL);
+  for (guint i = 0; i < flight->n_shots; i++) {
+    GstVigShot *shot = &flight->shots[i];
+    if (shot->taken)
+      continue;
+    shot->span = flight->span;
+    shot->span.warming_up = shot->logits != NULL; /* what is not tracked is never seen twice */
+  }
+  gboolean news = take_shot (self, flight, flight->frame_shot, NULL);
   for (guint i = 0; flight->regions && i < flight->regions->len; i++) {
     const GstVigRegion *region = &g_array_index (flight->regions, GstVigRegion, i);
     if (region->tracked)
-      take_shot (flight, region->shot, &region->tracking_id);
+      take_shot (self, flight, region->shot, &region->tracking_id);
   }
   count_results (self, flight);
   for (guint i = 0; i < flight->n_shots; i++)
@@ -449,10 +476,10 @@ take_late_results (GstVigClassify *self, GstVigFlight *flight)
   GstVigFlight *late;
   while ((late = g_queue_peek_head (&self->late)) && gst_vig_flight_is_over (late)) {
     g_queue_pop_head (&self->late);
-    if (late->error && !flight->error)
-      flight->error = g_steal_pointer (&late->error);
     if (late->epoch == flight->epoch)
       take_results (self, late);
+    if (late->error && !flight->error)
+      flight->error = g_steal_pointer (&late->error);
     gst_mini_object_unref (GST_MINI_OBJECT_CAST (late));
   }
 }

@@ -4,7 +4,7 @@
 static const GEnumValue modes[] = {
   { GST_VIG_CLIP_AUTO, "What the model is made for: stream, joint, else none", "auto" },
   { GST_VIG_CLIP_NONE, "Each frame by itself", "none" },
-  { GST_VIG_CLIP_MEAN, "Mean of the logits of the last clip-length frames, of which every clip-stride-th counts", "mean" },
+  { GST_VIG_CLIP_MEAN, "Mean of the logits of a window: clip-length frames, clip-stride apart", "mean" },
   { GST_VIG_CLIP_EMA, "Mean of the logits of all frames, of which those longer ago weigh less: clip-time-constant", "ema" },
   { GST_VIG_CLIP_JOINT, "Windows of clip-length frames at once, by a model made for that", "joint" },
   { GST_VIG_CLIP_STREAM, "All frames until now, by a model with a memory", "stream" },
@@ -45,7 +45,18 @@ gst_vig_clip_mode_to_string (GstVigClipMode mode)
 static gboolean
 can_do (const VigModel *model, GstVigClipMode mode)
 {
-  return mode == GST_VIG_CLIP_NONE;
+  switch (mode) {
+    case GST_VIG_CLIP_NONE:
+      return TRUE;
+    case GST_VIG_CLIP_MEAN:
+    case GST_VIG_CLIP_EMA:
+      return !vig_model_has_windows (model) && !vig_model_has_memory (model);
+    case GST_VIG_CLIP_AUTO:
+    case GST_VIG_CLIP_JOINT:
+    case GST_VIG_CLIP_STREAM:
+      break;
+  }
+  return FALSE;
 }
 
 /* The names of those that the model can do. (transfer full) */
@@ -73,4 +84,87 @@ gst_vig_clip_mode_choose (GstVigClipMode asked, const VigModel *model, GstVigCli
   g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "clip-mode: expected one that the model \"%s\" can do (%s), found %s",
       vig_model_get_name (model), possible, gst_vig_clip_mode_to_string (asked));
   return FALSE;
+}
+
+gboolean
+gst_vig_clip_mode_needs_logits (GstVigClipMode mode)
+{
+  return mode == GST_VIG_CLIP_MEAN || mode == GST_VIG_CLIP_EMA;
+}
+
+/* ---- what frames say together ---------------------------------------------------------------------------------- */
+
+static void
+clear_note (gpointer note)
+{
+  vig_consensus_free (*(VigConsensus **) note);
+}
+
+void
+gst_vig_clip_init (GstVigClip *clip, guint n_classes)
+{
+  *clip = (GstVigClip) { .n_classes = n_classes };
+  gst_vig_tracks_init (&clip->objects, sizeof (VigConsensus *), clear_note);
+}
+
+void
+gst_vig_clip_clear (GstVigClip *clip)
+{
+  if (clip->n_classes)
+    gst_vig_tracks_clear (&clip->objects);
+  g_clear_pointer (&clip->frame, vig_consensus_free);
+}
+
+static void
+forget (GstVigClip *clip)
+{
+  gst_vig_tracks_reset (&clip->objects);
+  g_clear_pointer (&clip->frame, vig_consensus_free);
+}
+
+/* Something else than until now: nothing that was seen has a part in it. */
+static void
+follow (GstVigClip *clip, GstVigClipMode mode, const GstVigClipSettings *settings, guint epoch)
+{
+  VigConsensusOptions options = { .kind = VIG_CONSENSUS_EMA, .time_constant = settings->time_constant };
+  if (mode == GST_VIG_CLIP_MEAN)
+    options = (VigConsensusOptions) { .kind = VIG_CONSENSUS_MEAN, .length = settings->length, .stride = settings->stride };
+  const VigConsensusOptions *old = &clip->options;
+  if (clip->epoch != epoch || old->kind != options.kind || old->length != options.length || old->stride != options.stride
+      || old->time_constant != options.time_constant)
+    forget (clip);
+  clip->epoch = epoch;
+  clip->options = options;
+}
+
+/* PTS as a time that grows from frame to frame. */
+static gint64
+to_time (GstClockTime pts, gboolean backwards)
+{
+  if (pts > G_MAXINT64) /* or none */
+    return VIG_CONSENSUS_NO_TIME;
+  return backwards ? -(gint64) pts : (gint64) pts;
+}
+
+static GstClockTime
+to_pts (gint64 time)
+{
+  return time == VIG_CONSENSUS_NO_TIME ? GST_CLOCK_TIME_NONE : (GstClockTime) ABS (time);
+}
+
+gboolean
+gst_vig_clip_add (GstVigClip *clip, GstVigClipMode mode, const GstVigClipSettings *settings, guint epoch,
+    const guint64 *tracking_id, gboolean backwards, GstVigSpan *span, const float *logits, float *probabilities,
+    GError **error)
+{
+  VigConsensusAnswer answer = { .probabilities = probabilities };
+  follow (clip, mode, settings, epoch);
+  VigConsensus **seen = tracking_id ? gst_vig_tracks_note (&clip->objects, *tracking_id) : &clip->frame;
+  if (!*seen)
+    *seen = vig_consensus_new (&clip->options, clip->n_classes, error);
+  if (!*seen || !vig_consensus_add (*seen, logits, to_time (span->last, backwards), &answer, error))
+    return FALSE;
+  span->start = to_pts (answer.first);
+  span->warming_up = answer.warming_up;
+  return TRUE;
 }

@@ -4,7 +4,11 @@
 #define GST_VIG_CLIP_H
 
 #include <gst/gst.h>
+#include <vig/consensus.h>
 #include <vig/model.h>
+
+#include "gstvigheld.h"
+#include "gstvigtracks.h"
 
 G_BEGIN_DECLS
 
@@ -41,6 +45,49 @@ typedef enum {
     | GST_VIG_CLIP_RESET_STREAM_START)
 
 GType gst_vig_clip_reset_get_type (void);
+
+/* What may change from one frame to the next. */
+typedef struct {
+  GstVigClipReset reset;
+  guint length, stride;
+  double time_constant; /* seconds */
+} GstVigClipSettings;
+
+/**
+ * GstVigClip:
+ * @frame: of whole frames; NULL: none has been seen
+ * @objects: of VigConsensus *: of each tracked object
+ *
+ * What was seen of a stream by a model that sees each frame by itself, and what it says together: modes MEAN and EMA. Of the
+ * thread that takes results.
+ */
+typedef struct {
+  VigConsensusOptions options;
+  guint n_classes, epoch;
+  VigConsensus *frame;
+  GstVigTracks objects;
+} GstVigClip;
+
+void gst_vig_clip_init (GstVigClip *clip, guint n_classes);
+void gst_vig_clip_clear (GstVigClip *clip); /* zeroed is allowed */
+
+/**
+ * gst_vig_clip_add:
+ * @mode: MEAN or EMA
+ * @settings: others than at the frame before begin anew
+ * @epoch: the flight's: another than at the frame before begins anew
+ * @tracking_id: (nullable): of which object; NULL: of the frame
+ * @backwards: the stream plays backwards
+ * @span: (inout): of the frame alone; of what was seen
+ * @logits, @probabilities: [classes]: of the frame; (out): of what was seen
+ * @error: as vig_consensus_add(): it has no part in any answer
+ */
+gboolean gst_vig_clip_add (GstVigClip *clip, GstVigClipMode mode, const GstVigClipSettings *settings, guint epoch,
+    const guint64 *tracking_id, gboolean backwards, GstVigSpan *span, const float *logits, float *probabilities,
+    GError **error);
+
+/* Logits of each frame are needed. */
+gboolean gst_vig_clip_mode_needs_logits (GstVigClipMode mode);
 
 G_END_DECLS
 #endif

@@ -20,6 +20,7 @@ flight_free (GstVigFlight *flight)
   gst_vig_queue_wait_all_computed (flight->queue, &flight->out);
   gst_vig_flight_is_over (flight);
   g_free (flight->shots);
+  g_free (flight->logits);
   g_free (flight->probabilities);
   g_clear_pointer (&flight->regions, g_array_unref);
   g_clear_error (&flight->error);
@@ -67,6 +68,7 @@ aim (GstVigFlight *flight, GstVigShot *shot, const GstVideoRectangle *part)
   request->size = flight->settings.input_size;
   /* nobody knows which of the next frames has objects */
   request->last = flight->settings.interval > 1 || flight->settings.regions == GST_VIG_REGIONS_OBJECTS;
+  request->logits = shot->logits;
   request->probabilities = shot->probabilities;
   request->done = shot_answered;
   request->user_data = flight;
@@ -119,8 +121,11 @@ gst_vig_flight_start (GstVigFlight *flight, const GstVideoInfo *info, VigOrienta
   flight->n_shots = n;
   flight->shots = g_new0 (GstVigShot, n);
   flight->probabilities = g_new (float, n * n_classes);
+  if (gst_vig_clip_mode_needs_logits (flight->loaded->clip_mode))
+    flight->logits = g_new (float, n * n_classes);
   for (guint i = 0; i < n; i++) {
     flight->shots[i].probabilities = flight->probabilities + i * n_classes;
+    flight->shots[i].logits = flight->logits ? flight->logits + i * n_classes : NULL;
     aim (flight, &flight->shots[i], &parts[i]);
   }
   submit (flight);

@@ -19,19 +19,21 @@ typedef struct {
   GstVigRegions regions;
   guint min_size, max_objects, reclassify_interval;
   gint64 latency_budget; /* nanoseconds; < 0: not set */
-  GstVigClipReset clip_reset;
+  GstVigClipSettings clip;
 } GstVigSettings;
 
 /**
  * GstVigShot:
  * @request: the picture, all of it or a part, on its way through the engine; once landed, what it took
- * @probabilities: [classes]: the flight's memory; filled in when it is GST_VIG_SHOT_THERE
+ * @logits: (nullable), @probabilities: [classes]: the flight's memory; filled in when it is GST_VIG_SHOT_THERE
  * @answered: atomic: the engine is done with it, which nobody has looked at yet
- * @taken: its result was made the last one
+ * @taken: its result was made the last one; @probabilities are from then on those of the clip that it completes, and @span says
+ *   what that is
  */
 typedef struct {
   VigRequest request;
-  float *probabilities;
+  float *logits, *probabilities;
+  GstVigSpan span;
   enum { GST_VIG_SHOT_NONE, GST_VIG_SHOT_OUT, GST_VIG_SHOT_THERE } state;
   gint answered;
   gboolean taken;
@@ -75,7 +77,7 @@ typedef struct {
   gboolean mapped, across;
   GstVigShot *shots;
   guint n_shots, out;
-  float *probabilities; /* [n_shots, classes] */
+  float *logits, *probabilities; /* [n_shots, classes] */
 } GstVigFlight;
 
 /* Takes @buffer. @queue outlives the flight. */

@@ -8,10 +8,18 @@
 
 G_BEGIN_DECLS
 
-/* The time that a result is of. */
+/**
+ * GstVigSpan:
+ * @start, @last: PTS of the first and the last frame that were seen, in the order in which they came; one, or more in clips
+ * @end: that of the last and its duration
+ * @running: running time of the last; NONE: not known
+ * @warming_up: it is less than answers of this kind are of, once enough has come
+ *
+ * What a result is of.
+ */
 typedef struct {
-  GstClockTime start, end; /* in the segment's time (as PTS) */
-  GstClockTime running;    /* NONE: not known */
+  GstClockTime start, last, end, running;
+  gboolean warming_up;
 } GstVigSpan;
 
 typedef struct {

@@ -39,6 +39,7 @@ acquire_engine (GstVigLoaded *loaded, const GstVigLoadOptions *options, const ch
   loaded->model = vig_shared_get_model (loaded->shared);
   loaded->n_classes = vig_model_get_n_classes (loaded->model);
   gst_vig_held_init (&loaded->held, loaded->n_classes);
+  gst_vig_clip_init (&loaded->clip, loaded->n_classes);
   loaded->ranks = g_new (VigRank, loaded->n_classes);
   return TRUE;
 }
@@ -121,6 +122,7 @@ gst_vig_loaded_free (GstVigLoaded *loaded)
   g_strfreev (loaded->labels);
   g_free (loaded->quarks);
   gst_vig_held_clear (&loaded->held);
+  gst_vig_clip_clear (&loaded->clip);
   g_free (loaded->ranks);
   gst_vig_load_options_clear (&loaded->options);
   g_free (loaded);

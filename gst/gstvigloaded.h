@@ -35,11 +35,12 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (GstVigLoadOptions, gst_vig_load_options_clear)
  * @clip_mode: what became of that of @options
  * @latency: how long a frame took alone while warming up
  * @held: what is said of the frames and objects that are not classified themselves
+ * @clip: what of a clip has been seen
  * @ranks: for whoever ranks them
  *
  * A model that is ready to classify the frames of one element, with its labels. Reference counted: every frame in flight
  * holds it, so that its result is that of the model which it was submitted to, and is described by that model's labels.
- * @held and @ranks are of the thread that takes results; all else is immutable.
+ * @held, @clip and @ranks are of the thread that takes results; all else is immutable.
  */
 typedef struct GstVigLoaded GstVigLoaded;
 struct GstVigLoaded {
@@ -55,6 +56,7 @@ struct GstVigLoaded {
   GstVigClipMode clip_mode;
   GstClockTime latency;
   GstVigHeld held;
+  GstVigClip clip;
   VigRank *ranks;       /* [classes] */
 
   /*< private >*/

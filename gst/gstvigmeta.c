@@ -95,7 +95,10 @@ gst_vig_meta_add (GstVigMetaWriter *writer, const GstVigResult *result)
       "label", G_TYPE_STRING, result->labels[result->ranks[0].index],
       "confidence", G_TYPE_DOUBLE, (double) result->ranks[0].value,
       "span-start", G_TYPE_UINT64, result->span.start,
+      "span-last", G_TYPE_UINT64, result->span.last,
       "span-end", G_TYPE_UINT64, result->span.end,
+      "clip-mode", G_TYPE_STRING, result->clip_mode,
+      "warming-up", G_TYPE_BOOLEAN, result->span.warming_up,
       "age", G_TYPE_UINT64, result->age, NULL);
   if (n > 0)
     gst_structure_set (entry, "cls-id", G_TYPE_UINT, id, NULL);

@@ -25,7 +25,8 @@ typedef struct {
   const VigRank *ranks;        /* [n_ranks]: greatest first; at least one */
   guint n_ranks;
   double threshold;            /* ranks under it are not attached */
-  GstVigSpan span;             /* the time seen */
+  const char *clip_mode;
+  GstVigSpan span;             /* what was seen */
   gboolean held;               /* the result of an earlier frame, */
   GstClockTime age;            /* this much earlier in running time */
   GstVigRegion *region;

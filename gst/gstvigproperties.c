@@ -24,6 +24,9 @@
 #define DEFAULT_MAX_OBJECTS 0
 #define DEFAULT_RECLASSIFY_INTERVAL 1
 #define DEFAULT_CLIP_MODE GST_VIG_CLIP_AUTO
+#define DEFAULT_CLIP_LENGTH 16
+#define DEFAULT_CLIP_STRIDE 1
+#define DEFAULT_CLIP_TIME_CONSTANT 1.0
 #define DEFAULT_CLIP_RESET GST_VIG_CLIP_RESET_ALL
 
 enum {
@@ -31,7 +34,7 @@ enum {
   PROP_INTERVAL, PROP_HOLD_RESULT, PROP_HOLD_MAX, PROP_INPUT_SIZE, PROP_POST_MESSAGES, PROP_ORIENTATION, PROP_SHARE,
   PROP_MAX_BATCH, PROP_BATCH_DELAY, PROP_MAX_IN_FLIGHT, PROP_OVERLOAD, PROP_LATENCY_BUDGET,
   PROP_REGIONS, PROP_OBJECT_CLASSES, PROP_MIN_SIZE, PROP_MAX_OBJECTS,
-  PROP_RECLASSIFY_INTERVAL, PROP_CLIP_MODE, PROP_CLIP_RESET, PROP_STATS
+  PROP_RECLASSIFY_INTERVAL, PROP_CLIP_MODE, PROP_CLIP_LENGTH, PROP_CLIP_STRIDE, PROP_CLIP_TIME_CONSTANT, PROP_CLIP_RESET, PROP_STATS
 };
 
 static GType
@@ -142,8 +145,17 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
       self->load.clip_mode = g_value_get_enum (value);
       self->stale = TRUE;
       break;
+    case PROP_CLIP_LENGTH:
+      settings->clip.length = g_value_get_uint (value);
+      break;
+    case PROP_CLIP_STRIDE:
+      settings->clip.stride = g_value_get_uint (value);
+      break;
+    case PROP_CLIP_TIME_CONSTANT:
+      settings->clip.time_constant = g_value_get_double (value);
+      break;
     case PROP_CLIP_RESET:
-      settings->clip_reset = g_value_get_flags (value);
+      settings->clip.reset = g_value_get_flags (value);
       break;
     case PROP_OVERLOAD:
       self->overload = g_value_get_enum (value);
@@ -237,8 +249,17 @@ get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
     case PROP_CLIP_MODE:
       g_value_set_enum (value, self->load.clip_mode);
       break;
+    case PROP_CLIP_LENGTH:
+      g_value_set_uint (value, settings->clip.length);
+      break;
+    case PROP_CLIP_STRIDE:
+      g_value_set_uint (value, settings->clip.stride);
+      break;
+    case PROP_CLIP_TIME_CONSTANT:
+      g_value_set_double (value, settings->clip.time_constant);
+      break;
     case PROP_CLIP_RESET:
-      g_value_set_flags (value, settings->clip_reset);
+      g_value_set_flags (value, settings->clip.reset);
       break;
     case PROP_OVERLOAD:
       g_value_set_enum (value, self->overload);
@@ -364,6 +385,14 @@ gst_vig_classify_install_properties (GObjectClass *class)
   g_object_class_install_property (class, PROP_CLIP_MODE, g_param_spec_enum ("clip-mode", "Clip mode",
           "What an answer is of: the frame alone, or also those before it; what of it is possible depends on the model",
           gst_vig_clip_mode_get_type (), DEFAULT_CLIP_MODE, ready));
+  g_object_class_install_property (class, PROP_CLIP_LENGTH, g_param_spec_uint ("clip-length", "Clip length",
+          "Frames of a window (clip-mode=mean)", 1, VIG_CONSENSUS_MAX_LENGTH, DEFAULT_CLIP_LENGTH, playing));
+  g_object_class_install_property (class, PROP_CLIP_STRIDE, g_param_spec_uint ("clip-stride", "Clip stride",
+          "Of the classified frames before, every how-many-th is in the window (clip-mode=mean)", 1,
+          VIG_CONSENSUS_MAX_STRIDE, DEFAULT_CLIP_STRIDE, playing));
+  g_object_class_install_property (class, PROP_CLIP_TIME_CONSTANT, g_param_spec_double ("clip-time-constant",
+          "Time constant of clips", "Seconds, by timestamps, in which what was seen fades to 1/e of its weight "
+          "(clip-mode=ema)", VIG_CONSENSUS_MIN_TIME, VIG_CONSENSUS_MAX_TIME, DEFAULT_CLIP_TIME_CONSTANT, playing));
   g_object_class_install_property (class, PROP_CLIP_RESET, g_param_spec_flags ("clip-reset", "Clip reset",
           "After what the frames before have no part in an answer (after another model, another direction or time that "
           "goes backwards they never have)", gst_vig_clip_reset_get_type (), DEFAULT_CLIP_RESET, playing));
@@ -387,6 +416,8 @@ gst_vig_classify_init_properties (GstVigClassify *self)
     .threshold = DEFAULT_THRESHOLD, .hold_result = DEFAULT_HOLD_RESULT, .post_messages = DEFAULT_POST_MESSAGES,
     .hold_max = DEFAULT_HOLD_MAX, .orientation = DEFAULT_ORIENTATION, .regions = DEFAULT_REGIONS,
     .min_size = DEFAULT_MIN_SIZE, .max_objects = DEFAULT_MAX_OBJECTS, .reclassify_interval = DEFAULT_RECLASSIFY_INTERVAL,
-    .latency_budget = DEFAULT_LATENCY_BUDGET, .clip_reset = DEFAULT_CLIP_RESET,
+    .latency_budget = DEFAULT_LATENCY_BUDGET,
+    .clip = { .length = DEFAULT_CLIP_LENGTH, .stride = DEFAULT_CLIP_STRIDE, .time_constant = DEFAULT_CLIP_TIME_CONSTANT,
+      .reset = DEFAULT_CLIP_RESET },
   };
 }

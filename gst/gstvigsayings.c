@@ -40,7 +40,7 @@ find_saying (const GstVigFlight *flight, GstVigRegion *region, Saying *s)
   if (shot == GST_VIG_NO_SHOT || flight->shots[shot].state != GST_VIG_SHOT_THERE)
     return find_held (flight, flight->span.running, s);
   s->probabilities = flight->shots[shot].probabilities;
-  s->span = flight->span;
+  s->span = flight->shots[shot].span;
   return TRUE;
 }
 
@@ -73,7 +73,8 @@ say (GstVigMetaWriter *writer, const char *element, const GstVigFlight *flight, 
   const GstVigResult result = {
     .element = element, .model = vig_model_get_name (by->model), .model_hash = vig_model_get_hash (by->model),
     .labels = (const char *const *) by->labels, .quarks = by->quarks, .ranks = by->ranks, .n_ranks = n,
-    .threshold = flight->settings.threshold, .span = s->span, .held = s->held, .age = s->age, .region = s->region,
+    .threshold = flight->settings.threshold, .clip_mode = gst_vig_clip_mode_to_string (by->clip_mode), .span = s->span,
+    .held = s->held, .age = s->age, .region = s->region,
   };
   gst_vig_meta_add (writer, &result);
 }

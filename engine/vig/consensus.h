@@ -31,7 +31,7 @@ typedef enum { VIG_CONSENSUS_MEAN, VIG_CONSENSUS_EMA } VigConsensusKind;
  * VigConsensusOptions:
  * @length: frames of a window, 1 to VIG_CONSENSUS_MAX_LENGTH; MEAN only
  * @stride: 1 to VIG_CONSENSUS_MAX_STRIDE; MEAN only
- * @time_constant: seconds, 1e-9 to 1e9; EMA only
+ * @time_constant: seconds, VIG_CONSENSUS_MIN_TIME to VIG_CONSENSUS_MAX_TIME; EMA only
  */
 typedef struct {
   VigConsensusKind kind;
@@ -40,6 +40,9 @@ typedef struct {
 } VigConsensusOptions;
 
 enum { VIG_CONSENSUS_MAX_LENGTH = 4096, VIG_CONSENSUS_MAX_STRIDE = 256 };
+
+#define VIG_CONSENSUS_MIN_TIME 1e-9
+#define VIG_CONSENSUS_MAX_TIME 1e9
 
 #define VIG_CONSENSUS_NO_TIME G_MININT64 /* not known when */
 

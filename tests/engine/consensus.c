@@ -372,7 +372,7 @@ test_bad_options (void)
   expect_refused (&o, 3, "kind: expected mean or ema, found 9");
   for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
     o = (VigConsensusOptions) { .kind = VIG_CONSENSUS_EMA, .time_constant = bad[i] };
-    expect_refused (&o, 3, "time constant: expected 1e-9 to 1e9 seconds, found ");
+    expect_refused (&o, 3, "time constant: expected 1e-09 to 1e+09 seconds, found ");
   }
 }
 

@@ -61,7 +61,7 @@ norm (Builder *b, const char *prefix, guint c, gboolean bias)
   };
 }
 
-/* [out, in, taps] -> rows of [taps, in]: patches keep the channels of one position together. */
+/* [out, in, taps] -> rows of [taps, in]: patches of x with its channels last. */
 static void
 channels_last (float *to, gsize row, const float *from, gsize out, gsize in, gsize taps)
 {
@@ -71,8 +71,9 @@ channels_last (float *to, gsize row, const float *from, gsize out, gsize in, gsi
         to[o * row + t * in + i] = from[(o * in + i) * taps + t];
 }
 
+/* @planar: of the pictures themselves, which have their channels first, as the weights do. */
 static VigConvWeights
-conv (Builder *b, const char *prefix, guint conv_index, guint norm_index, guint in, guint out, guint kernel,
+conv (Builder *b, const char *prefix, gboolean planar, guint conv_index, guint norm_index, guint in, guint out, guint kernel,
     guint stride)
 {
   guint taps = kernel * kernel, row = vig_conv_row (kernel, in);
@@ -80,7 +81,8 @@ conv (Builder *b, const char *prefix, guint conv_index, guint norm_index, guint 
   g_autofree char *norm_name = g_strdup_printf ("%s.%u", prefix, norm_index);
 
   if (weight)
-    channels_last (weight, row, vig_model_get_weight (b->model, "%s.%u.weight", prefix, conv_index), out, in, taps);
+    channels_last (weight, row, vig_model_get_weight (b->model, "%s.%u.weight", prefix, conv_index), out, planar ? 1 : in,
+        planar ? in * taps : taps);
   return (VigConvWeights) {
     .kernel = kernel, .stride = stride, .pad = 1, .in = in, .out = out, .row = row,
     .matmul = pack (b, weight, vig_model_get_weight (b->model, "%s.%u.bias", prefix, conv_index), out, row,
@@ -162,10 +164,10 @@ build (Builder *b)
   gboolean h = c->hierarchical;
   VigWeights *w = b->w;
 
-  w->stem[0] = h ? conv (b, "patch_embed", 0, 2, 3, c->dims[0] / 2, 3, 2)
-      : conv (b, "patch_embed.proj", 0, 1, vig_config_in_chans (c), c->dims[0] / 2, 9, 8);
-  w->stem[1] = h ? conv (b, "patch_embed", 5, 7, c->dims[0] / 2, c->dims[0], 3, 2)
-      : conv (b, "patch_embed.proj", 3, 4, c->dims[0] / 2, c->dims[0], 3, 2);
+  w->stem[0] = h ? conv (b, "patch_embed", TRUE, 0, 2, 3, c->dims[0] / 2, 3, 2)
+      : conv (b, "patch_embed.proj", TRUE, 0, 1, vig_config_in_chans (c), c->dims[0] / 2, 9, 8);
+  w->stem[1] = h ? conv (b, "patch_embed", FALSE, 5, 7, c->dims[0] / 2, c->dims[0], 3, 2)
+      : conv (b, "patch_embed.proj", FALSE, 3, 4, c->dims[0] / 2, c->dims[0], 3, 2);
   for (guint s = 0; s < c->n_stages; s++) {
     w->stages[s].blocks = g_new0 (VigBlockWeights, c->depths[s]);
     for (guint i = 0; i < c->depths[s]; i++) {
@@ -174,7 +176,7 @@ build (Builder *b)
     }
     if (s + 1 < c->n_stages) {
       g_autofree char *p = g_strdup_printf ("layers.%u.downsample", s);
-      w->stages[s].downsample = conv (b, p, 1, 3, c->dims[s], c->dims[s + 1], 3, 2);
+      w->stages[s].downsample = conv (b, p, FALSE, 1, 3, c->dims[s], c->dims[s + 1], 3, 2);
     }
   }
   for (guint i = 0; i < c->temporal.n_after; i++)

@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VIG_KERNELS_ABI 3
+#define VIG_KERNELS_ABI 4
 
 /* Element type of the tensors that feed a matrix product. bf16 and f16 (IEEE half) are stored as uint16_t, rounded to
  * nearest even; what f16 cannot hold is infinite. */
@@ -70,8 +70,8 @@ typedef struct VigPreprocess VigPreprocess; /* tap tables and scratch memory for
 /* ---- operators ------------------------------------------------------------------------------------------------ */
 
 /* Patches of a k x k convolution as rows of a matrix (zero padding), so that the convolution is a matrix product with
- * weights [out, k, k, C]. The input is x [B, h, w, C], or [B, C, h, w] if planar. cols may be made in slices: of the
- * result's rows those from out_y on, out_h of them. */
+ * weights [out, k, k, C] for x [B, h, w, C], or [out, C, k, k] for x [B, C, h, w] if planar: what lies together in x does
+ * so in a row. cols may be made in slices: of the result's rows those from out_y on, out_h of them. */
 typedef struct {
   int batch, h, w, c, kernel, stride, pad;
   int out_h, out_w, out_y;

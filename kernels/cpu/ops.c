@@ -74,18 +74,22 @@ im2col_dense (const VigIm2col *a, const float *x, size_t to, int oy, int ox, Vig
   }
 }
 
-/* Planes: few channels and short runs, so scalar copies; inside: no part of the patch hangs over an edge. */
+/* Planes: the kernel's row ky is one run of kernel numbers in each. The runs follow one another in cols, so that a vector may
+ * reach beyond its run, up to the row's end: the next one lies over that. */
 TEMPLATE
-im2col_planar (const VigIm2col *a, const float *x, size_t to, int oy, int ox, int channels, bool inside, VigType type)
+im2col_planar (const VigIm2col *a, const float *x, size_t to, size_t end, int oy, int ox, VigType type)
 {
-  size_t plane = (size_t) a->h * a->w;
-  int y = oy * a->stride - a->pad, sx = ox * a->stride - a->pad;
-  for (int ky = 0; ky < a->kernel; ky++)
-    for (int kx = 0; kx < a->kernel; kx++)
-      for (int c = 0; c < channels; c++, to++) {
-        bool there = inside || (y + ky >= 0 && y + ky < a->h && sx + kx >= 0 && sx + kx < a->w);
-        v_put_one (a->cols, to, type, there ? x[c * plane + (ptrdiff_t) (y + ky) * a->w + sx + kx] : 0);
-      }
+  int x0 = ox * a->stride - a->pad, first = x0 < 0 ? -x0 : 0, last = x0 + a->kernel > a->w ? a->w - x0 : a->kernel;
+  for (int c = 0; c < a->c; c++)
+    for (int ky = 0; ky < a->kernel; ky++, to += a->kernel) {
+      int y = oy * a->stride - a->pad + ky, until = y >= 0 && y < a->h ? last : 0;
+      const float *run = x + ((ptrdiff_t) c * a->h + y) * a->w + x0;
+      if (first > 0 || until < a->kernel)
+        for (int i = 0; i < a->kernel; i += VW)
+          v_put (a->cols, to + i, type, a->kernel - i, v_set (0));
+      for (int i = first; i < until; i += VW)
+        v_put (a->cols, to + i, type, (int) (end - to - i), v_get_f (run + i, until - i));
+    }
 }
 
 TEMPLATE
@@ -96,13 +100,10 @@ im2col_rows (const VigIm2col *a, int first, int end, VigType type)
   for (int r = first; r < end; r++) {
     int ox = r % a->out_w, oy = r / a->out_w % a->out_h + a->out_y;
     const float *x = a->x + r / a->out_w / a->out_h * item;
-    int left = ox * a->stride - a->pad, top = oy * a->stride - a->pad;
-    if (!a->planar)
-      im2col_dense (a, x, r * row, oy, ox, type);
-    else if (a->c == 3 && left >= 0 && top >= 0 && left + a->kernel <= a->w && top + a->kernel <= a->h)
-      im2col_planar (a, x, r * row, oy, ox, 3, true, type);
+    if (a->planar)
+      im2col_planar (a, x, r * row, (r + 1) * row, oy, ox, type);
     else
-      im2col_planar (a, x, r * row, oy, ox, a->c, false, type);
+      im2col_dense (a, x, r * row, oy, ox, type);
     for (size_t i = filled; i < row; i++)
       v_put_one (a->cols, r * row + i, type, 0);
   }

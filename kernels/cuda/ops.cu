@@ -82,9 +82,10 @@ item_grid (size_t elements, int batch)
 static __device__ __forceinline__ int
 source_of (const VigIm2col &a, unsigned i)
 {
-  unsigned position = i / a.row, c = i % a.row % a.c, tap = i % a.row / a.c;
+  unsigned position = i / a.row, j = i % a.row, taps = a.kernel * a.kernel;
+  unsigned c = a.planar ? j / taps : j % a.c, tap = a.planar ? j % taps : j / a.c;
   unsigned kx = tap % a.kernel, ky = tap / a.kernel;
-  if (ky >= (unsigned) a.kernel)
+  if (j >= taps * a.c)
     return -1;
   int x = (int) (position % a.out_w * a.stride + kx) - a.pad, y = (int) ((position / a.out_w + a.out_y) * a.stride + ky) - a.pad;
   if (x < 0 || x >= a.w || y < 0 || y >= a.h)

@@ -31,20 +31,19 @@ act (VigAct a, double x)
 void
 vig_im2col_c (void *ctx, const VigIm2col *a)
 {
-  int filled = a->kernel * a->kernel * a->c;
+  int taps = a->kernel * a->kernel, filled = taps * a->c;
   size_t i = 0;
   for (int b = 0; b < a->batch; b++)
     for (int oy = a->out_y; oy < a->out_y + a->out_h; oy++)
       for (int ox = 0; ox < a->out_w; ox++) {
-        for (int ky = 0; ky < a->kernel; ky++)
-          for (int kx = 0; kx < a->kernel; kx++)
-            for (int c = 0; c < a->c; c++) {
-              int y = oy * a->stride - a->pad + ky, x = ox * a->stride - a->pad + kx;
-              bool inside = y >= 0 && y < a->h && x >= 0 && x < a->w;
-              size_t at = a->planar ? (((size_t) b * a->c + c) * a->h + y) * a->w + x
-                                    : (((size_t) b * a->h + y) * a->w + x) * a->c + c;
-              vig_set (a->cols, i++, a->type, inside ? a->x[at] : 0);
-            }
+        for (int j = 0; j < filled; j++) {
+          int c = a->planar ? j / taps : j % a->c, tap = a->planar ? j % taps : j / a->c;
+          int y = oy * a->stride - a->pad + tap / a->kernel, x = ox * a->stride - a->pad + tap % a->kernel;
+          bool inside = y >= 0 && y < a->h && x >= 0 && x < a->w;
+          size_t at = a->planar ? (((size_t) b * a->c + c) * a->h + y) * a->w + x
+                                : (((size_t) b * a->h + y) * a->w + x) * a->c + c;
+          vig_set (a->cols, i++, a->type, inside ? a->x[at] : 0);
+        }
         for (int c = filled; c < a->row; c++)
           vig_set (a->cols, i++, a->type, 0);
       }

@@ -86,7 +86,8 @@ static const int im2col_shapes[][CHECK_DIMS] = {
   { 28, 28, 96, 3, 2, 1, 0, VIG_TYPE_F16 }, { 224, 224, 3, 3, 2, 1, 1, VIG_TYPE_F16 },
   { 9, 9, 3, 9, 8, 1, 1, VIG_TYPE_BF16 }, { 1, 1, 5, 3, 2, 1, 0, VIG_TYPE_F32 }, { 7, 1, 3, 3, 2, 1, 1, VIG_TYPE_F32 },
   { 30, 30, 3, 9, 8, 1, 1, VIG_TYPE_BF16, 5 }, { 12, 12, 8, 3, 2, 1, 0, VIG_TYPE_BF16, 8 },
-  { 66, 66, 3, 9, 8, 1, 1, VIG_TYPE_BF16, 5, 7 }, { 28, 28, 96, 3, 2, 1, 0, VIG_TYPE_BF16, 0, 9 },
+  { 66, 66, 3, 9, 8, 1, 1, VIG_TYPE_BF16, 5, 7 }, { 66, 66, 6, 9, 8, 1, 1, VIG_TYPE_BF16, 2 },
+  { 10, 11, 6, 9, 8, 1, 1, VIG_TYPE_F32 }, { 11, 10, 1, 9, 2, 1, 1, VIG_TYPE_F16, 7 }, { 28, 28, 96, 3, 2, 1, 0, VIG_TYPE_BF16, 0, 9 },
 };
 
 /* ---- rmsnorm, layernorm: a sum of c squares, one root, four products ---- */

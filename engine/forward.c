@@ -191,9 +191,9 @@ mixer (Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, VigGrid g
     k->add_boundary (k->ctx, &(VigAddBoundary) { .frames = f->n, .tokens = tokens, .c = d / 2, .gk = b->gk,
         .boundary = w->boundary });
 
-  k->gla_bidir (k->ctx, &(VigGlaBidir) { .batch = f->n / (int) f->p->window, .tokens = tokens * (int) f->p->window, .heads = heads, .dk = dk, .dv = dv, .q = q,
-      .k = key, .v = v, .row = width, .gk_fw = b->gk, .gk_bw = b->gk + d / 2, .gk_row = d, .o = o, .scale = gla_scale (f, dk),
-      .type = type });
+  k->gla_bidir (k->ctx, &(VigGlaBidir) { .batch = f->n / (int) f->p->window, .tokens = tokens * (int) f->p->window,
+      .heads = heads, .dk = dk, .dv = dv, .q = q, .k = key, .v = v, .row = width, .gk_fw = b->gk, .gk_bw = b->gk + d / 2,
+      .gk_row = d, .o = o, .scale = gla_scale (f, dk), .type = type });
   show_f32 (f, "o", o, R, D);                                                 /* o [B, L, H * DV] */
   k->gate_mix (k->ctx, &(VigGateMix) { .rows = rows, .heads = heads, .dv = dv, .gate = gate, .gate_row = width, .o = o,
       .l = b->l, .g_norm = w->g_norm, .l_norm = w->l_norm, .eps = RMS_EPS,
@@ -226,18 +226,23 @@ fused_block (Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, Vig
   float *x = f->p->x;
   VigType type = f->w->type;
   gsize size = vig_type_size (type);
-  int tokens = (int) (grid.h * grid.w), dk = d / (2 * heads);
+  int tokens = (int) (grid.h * grid.w), window = (int) f->p->window, dk = d / (2 * heads);
   const char *joint = b->joint; /* [B, L, q | k | v | gate | low] of type */
 
-  k->norm_dwconv (k->ctx, &(VigNormDwconv) { .batch = f->n, .h = (int) grid.h, .w = (int) grid.w, .c = d, .x = x,
-      .norm_weight = w->attn_norm.weight, .norm_bias = w->attn_norm.bias, .eps = norm_eps (&w->attn_norm),
-      .weight = w->dwconv, .act = f->c->act_in_conv ? VIG_ACT_SILU : VIG_ACT_NONE, .y = b->l, .type = type });
+  if (f->c->temporal.over_time) {
+    norm (f, &w->attn_norm, x, f->n * tokens, d, VIG_ACT_NONE, b->a, VIG_TYPE_F32);
+    locality (f, w, b, grid, d);
+  } else {
+    k->norm_dwconv (k->ctx, &(VigNormDwconv) { .batch = f->n, .h = (int) grid.h, .w = (int) grid.w, .c = d, .x = x,
+        .norm_weight = w->attn_norm.weight, .norm_bias = w->attn_norm.bias, .eps = norm_eps (&w->attn_norm),
+        .weight = w->dwconv, .act = f->c->act_in_conv ? VIG_ACT_SILU : VIG_ACT_NONE, .y = b->l, .type = type });
+  }
   k->matmul_run (k->ctx, w->joint, &(VigMatmulRun) { .batch = f->n, .rows = tokens, .a = b->l, .c = b->joint,
       .type = type });
-  k->gla_mix (k->ctx, &(VigGlaMix) { .batch = f->n, .tokens = tokens, .heads = heads, .dk = dk, .dv = d / heads,
-      .rank = VIG_GATE_RANK, .q = joint, .k = joint + d / 2 * size, .v = joint + d * size, .gate = joint + 2 * d * size,
+  k->gla_mix (k->ctx, &(VigGlaMix) { .batch = f->n / window, .tokens = tokens * window, .heads = heads, .dk = dk,
+      .dv = d / heads, .rank = VIG_GATE_RANK, .q = joint, .k = joint + d / 2 * size, .v = joint + d * size, .gate = joint + 2 * d * size,
       .low = joint + 3 * d * size, .row = 3 * d + VIG_GATE_RANK, .gk_weight = w->gk_weight, .gk_bias = w->gk_bias,
-      .scale = gla_scale (f, dk), .l = b->l, .g_norm = w->g_norm, .l_norm = w->l_norm, .eps = RMS_EPS,
+      .boundary = w->boundary, .frame = tokens, .scale = gla_scale (f, dk), .l = b->l, .g_norm = w->g_norm, .l_norm = w->l_norm, .eps = RMS_EPS,
       .act = f->c->out_act ? VIG_ACT_SILU : VIG_ACT_NONE, .m = b->m, .type = type });
   product (f, w->o_proj, b->m, x, tokens, true);
   k->mlp (k->ctx, &(VigMlp) { .batch = f->n, .rows = tokens, .c = d, .x = x, .norm_weight = w->mlp_norm.weight,

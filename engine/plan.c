@@ -201,6 +201,7 @@ layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
     b->joint = take (&arena, n * (3 * d + VIG_GATE_RANK) * (p->fused ? any : f32));
     b->m = take (&arena, n * d * any);
     b->mixer_bytes = arena.at - shared;
+    b->a = b->joint;
     if (!p->fused) {
       b->a = take (&arena, n * d * f32);
       b->gk = take (&arena, n * d * f32);
@@ -267,7 +268,7 @@ vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint n,
 
   *p = (VigPlan) { .kernels = kernels, .h = h, .w = w, .batch = batch, .window = window,
     .room = vig_plan_room (model, kernels, n, h, w, window),
-    .fused = !tapped && kernels->mlp && !vig_config_has_windows (&model->config),
+    .fused = !tapped && kernels->mlp,
     .n_slots = kernels->pipe_create ? VIG_SLOTS : 1 };
   vig_config_grids (&model->config, h, w, &p->stem, p->grids);
   p->workspace_bytes = layout (p, &model->config, type, NULL);

@@ -16,8 +16,9 @@ typedef struct {
   void *joint;     /* [B, L, 3D + 16] of type if fused, else f32 */
   void *m;         /* [B, L, D] of type */
   gsize mixer_bytes; /* from l to the end of m */
+  float *a;        /* [B, L, D] normed input of a convolution over time, where joint will be; not fused: of any, then o, the
+                    * sum of both scans */
   /* only where operators are not fused */
-  float *a;        /* [B, L, D] normed input; then o, the sum of both scans */
   float *gk;       /* [B, L, D] log decays: forward D/2, backward D/2 */
   /* the MLP, likewise */
   void *y;         /* [B, L, D] of type */

@@ -187,13 +187,14 @@ typedef struct {
   VigType type;
 } VigGateMix;
 
-/* The token mixer behind its products, in one: gk = log_decay (low), o = gla_bidir (q, k, v, gk) in both directions,
- * m = gate_mix (gate, o, l). Nothing between them is rounded to type. */
+/* The token mixer behind its products, in one: gk = log_decay (low), to which add_boundary adds if there is one,
+ * o = gla_bidir (q, k, v, gk) in both directions, m = gate_mix (gate, o, l). Nothing between them is rounded to type. */
 typedef struct {
   int batch, tokens, heads, dk, dv, rank;
   const void *q, *k, *v, *gate, *low; ptrdiff_t row; /* all of type, with one row distance; low [rows, rank] */
   const float *gk_weight;                /* [2 * H * DK, rank]: forward, backward */
   const float *gk_bias;                  /* [2 * H * DK] */
+  const float *boundary; int frame;      /* [H * DK]; tokens of a frame, of which L is a multiple. NULL: none */
   float scale;                           /* of o */
   const void *l;                         /* [rows, H * DV] of type */
   const float *g_norm, *l_norm;          /* [DV] */

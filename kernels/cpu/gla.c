@@ -529,6 +529,15 @@ columns (const VigGlaMix *a, const void *from, int b, int first, int n, float *t
   return to;
 }
 
+/* gk [L, DK] of one direction, of head j: what add_boundary adds */
+static void
+cross_frames (const VigGlaMix *a, bool backward, int j, float *gk)
+{
+  for (int t = backward ? a->frame - 1 : 0; t < a->tokens; t += a->frame)
+    for (int i = 0; i < a->dk; i++)
+      gk[(size_t) t * a->dk + i] += a->boundary[j * a->dk + i];
+}
+
 /* Slices first .. end - 1 of o of head j of item b, in the directions wanted. */
 static void
 mix_scan (const MixJob *job, int b, int j, const bool wanted[2], int first, int end, float *o, float scale, HeadScratch *s)
@@ -549,6 +558,8 @@ mix_scan (const MixJob *job, int b, int j, const bool wanted[2], int first, int 
       VARIANT (vig_log_decay_rows) (&(VigLogDecay) { .rows = a->tokens, .rank = rank, .c = dk, .low = low,
           .low_row = dense ? rank : a->row, .weight = a->gk_weight + (size_t) channel * rank,
           .bias = a->gk_bias + channel, .gk = s->gk[d] }, s->rest);
+      if (a->boundary)
+        cross_frames (a, d, j, s->gk[d]);
       *(d ? &one.gk_bw : &one.gk_fw) = s->gk[d];
     }
   for (int d = 0; d < 2; d++)

@@ -86,6 +86,7 @@ const char *vig_cuda_tell (VigCuda *cuda);
 /* Operators, for those that are several in one. */
 void vig_cuda_norm (VigCuda *cuda, const VigNorm *a); /* a layernorm if there is a bias */
 void vig_cuda_log_decay (VigCuda *cuda, const VigLogDecay *a);
+void vig_cuda_add_boundary (VigCuda *cuda, const VigAddBoundary *a);
 void vig_cuda_gate_mix (VigCuda *cuda, const VigGateMix *a); /* in place if type is f32 and m == o */
 void vig_cuda_gla_bidir (VigCuda *cuda, const VigGlaBidir *a, float *memory); /* of so many numbers: */
 size_t vig_cuda_gla_numbers (const VigCuda *cuda, int batch, int tokens, int heads, int dk, int dv);

@@ -4,8 +4,8 @@
  * norms of the heads, gate, mix and activation (kernels.h has the formulas). Never run on a GPU: tested in the emulator
  * (tests/cuda/) and compiled by nvcc 13.0; every figure of time below is counted, not measured.
  *
- * Two forms: below for numbers of 16 bits, rank 16, (dk, dv) = (32, 64) or (16, 32) and devices from 8.0 on; everything
- * else, and fp32, goes through log_decay, gla_bidir and gate_mix one after the other.
+ * Two forms: below for numbers of 16 bits, rank 16, (dk, dv) = (32, 64) or (16, 32), no boundaries of frames and devices
+ * from 8.0 on; everything else, and fp32, goes through log_decay, gla_bidir and gate_mix one after the other.
  *
  * A block has one head of one item (or of a segment of one): half of its threads walk forward, half backward, each over
  * tiles of 32 tokens. What the first to come finds for o stays in shared memory [tokens, DV]; the second adds its own
@@ -618,6 +618,12 @@ mix_in_parts (VigCuda *cuda, const VigGlaMix *a)
   decay.rows = rows, decay.rank = a->rank, decay.c = 2 * hk, decay.low = low, decay.low_row = row;
   decay.weight = a->gk_weight, decay.bias = a->gk_bias, decay.gk = gk;
   vig_cuda_log_decay (cuda, &decay);
+  if (a->boundary) {
+    VigAddBoundary boundary = {};
+    boundary.frames = rows / a->frame, boundary.tokens = a->frame, boundary.c = hk, boundary.gk = gk;
+    boundary.boundary = a->boundary;
+    vig_cuda_add_boundary (cuda, &boundary);
+  }
 
   VigGlaBidir gla = {};
   gla.batch = a->batch, gla.tokens = a->tokens, gla.heads = a->heads, gla.dk = a->dk, gla.dv = a->dv;
@@ -637,7 +643,7 @@ gla_mix_cuda (void *ctx, const VigGlaMix *a)
   VigCuda *cuda = (VigCuda *) ctx;
   const bool fits = cuda->sm >= 80 && a->rank == RANK && a->dv == 2 * a->dk, bf16 = a->type == VIG_TYPE_BF16;
 
-  if (a->type == VIG_TYPE_F32 || !fits || (a->dk != 32 && a->dk != 16))
+  if (a->type == VIG_TYPE_F32 || a->boundary || !fits || (a->dk != 32 && a->dk != 16))
     mix_in_parts (cuda, a);
   else if (a->dk == 32)
     bf16 ? fused_launch<vig_bf16, 32> (cuda, a) : fused_launch<vig_half, 32> (cuda, a);

@@ -92,12 +92,17 @@ __launch_bounds__ (THREADS) add_boundary (VigAddBoundary a)
   last[a.c + c] += a.boundary[c];
 }
 
+void
+vig_cuda_add_boundary (VigCuda *cuda, const VigAddBoundary *a)
+{
+  vig_cuda_ok (cuda, VIG_LAUNCH (add_boundary, blocks ((size_t) a->frames * a->c, THREADS), THREADS, 0, cuda->stream, *a),
+      "launching add_boundary");
+}
+
 static void
 vig_add_boundary_cuda (void *ctx, const VigAddBoundary *a)
 {
-  VigCuda *cuda = static_cast<VigCuda *> (ctx);
-  vig_cuda_ok (cuda, VIG_LAUNCH (add_boundary, blocks ((size_t) a->frames * a->c, THREADS), THREADS, 0, cuda->stream, *a),
-      "launching add_boundary");
+  vig_cuda_add_boundary (static_cast<VigCuda *> (ctx), a);
 }
 
 /* ---- cell_mean, cell_add ------------------------------------------------------------------------------------------- */

@@ -92,6 +92,9 @@ vig_gla_mix_c (void *ctx, const VigGlaMix *a)
       }
     vig_log_decay_c (ctx, &(VigLogDecay) { .rows = rows, .rank = a->rank, .c = 2 * hk, .low = low, .low_row = a->rank,
         .weight = a->gk_weight, .bias = a->gk_bias, .gk = gk });
+    if (a->boundary)
+      vig_add_boundary_c (ctx, &(VigAddBoundary) { .frames = rows / a->frame, .tokens = a->frame, .c = hk, .gk = gk,
+          .boundary = a->boundary });
     vig_gla_bidir_c (ctx, &(VigGlaBidir) { .batch = a->batch, .tokens = a->tokens, .heads = a->heads, .dk = a->dk,
         .dv = a->dv, .q = qkv, .k = qkv + hk, .v = qkv + 2 * hk, .row = width, .gk_fw = gk, .gk_bw = gk + hk,
         .gk_row = 2 * hk, .o = o, .scale = a->scale });

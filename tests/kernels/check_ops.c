@@ -552,7 +552,8 @@ static const int nd_shapes[][CHECK_DIMS] = {
 
 /* ---- gla_mix ---- */
 
-enum { MIX_L, MIX_H, MIX_DK, MIX_DV, MIX_GAP, MIX_ACT, MIX_TYPE, MIX_GATES /* range of z */ };
+enum { MIX_L, MIX_H, MIX_DK, MIX_DV, MIX_GAP, MIX_ACT, MIX_TYPE, MIX_GATES /* range of z */,
+  MIX_FRAME /* tokens, 0: no boundaries */ };
 
 enum { MIX_RANK = 16 };
 
@@ -571,6 +572,7 @@ mix_tensors (CheckCase *c)
   add (c, (CheckTensor) { .name = "g_norm", .size = d[MIX_DV], .range = 1, .offset = 1, .shared = true });
   add (c, (CheckTensor) { .name = "l_norm", .size = d[MIX_DV], .range = 1, .offset = 1, .shared = true });
   add (c, (CheckTensor) { .name = "m", .use = CHECK_OUT, .type = d[MIX_TYPE], .size = n });
+  add (c, (CheckTensor) { .name = "boundary", .size = hk, .range = 2, .offset = -2, .shared = true });
 }
 
 static void
@@ -584,6 +586,7 @@ mix_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int b
       .dv = d[MIX_DV], .rank = MIX_RANK, .q = joint, .k = joint + hk * element, .v = joint + 2 * hk * element,
       .gate = joint + (2 * hk + hv) * element, .low = joint + (2 * hk + 2 * hv) * element,
       .row = 2 * hk + 2 * hv + MIX_RANK + d[MIX_GAP], .gk_weight = p[1], .gk_bias = p[2],
+      .boundary = d[MIX_FRAME] ? p[7] : NULL, .frame = d[MIX_FRAME],
       .scale = 0.25f / sqrtf ((float) d[MIX_DK]), .l = p[3], .g_norm = p[4], .l_norm = p[5], .eps = 1e-6f,
       .act = d[MIX_ACT], .m = p[6], .type = d[MIX_TYPE] });
 }
@@ -602,10 +605,22 @@ mix_shape (int *d, GRand *random, VigType type)
   d[MIX_GATES] = any (random, 0, 2) ? 0 : 3000; /* channels that forget nothing, and those that forget all */
 }
 
+/* Half of the time a window of frames, about as long as what was drawn. */
+static void
+mix_frames (int *d, GRand *random)
+{
+  int frames = any (random, 1, 9);
+  if (any (random, 0, 1)) {
+    d[MIX_FRAME] = (d[MIX_L] + frames - 1) / frames;
+    d[MIX_L] = d[MIX_FRAME] * frames;
+  }
+}
+
 static void
 mix_draw (int *d, GRand *random)
 {
   mix_shape (d, random, VIG_TYPE_F32);
+  mix_frames (d, random);
 }
 
 static void
@@ -618,11 +633,13 @@ mix_16_draw (int *d, GRand *random)
     d[MIX_DK] = 16 * any (random, 1, 2);
     d[MIX_DV] = 2 * d[MIX_DK];
   }
+  mix_frames (d, random);
 }
 
 static const int mix_shapes[][CHECK_DIMS] = {
   { 196, 3, 32, 64, 0, VIG_ACT_SILU, VIG_TYPE_F32 }, { 784, 6, 16, 32, 0, VIG_ACT_NONE, VIG_TYPE_F32 },
   { 1, 3, 32, 64, 3, VIG_ACT_SILU, VIG_TYPE_F32 }, { 197, 2, 31, 67, 3, VIG_ACT_NONE, VIG_TYPE_F32 },
+  { 800, 3, 16, 32, 0, VIG_ACT_SILU, VIG_TYPE_F32, 0, 100 }, { 1600, 1, 15, 33, 1, VIG_ACT_NONE, VIG_TYPE_F32, 0, 1 },
 };
 
 static const int mix_16_shapes[][CHECK_DIMS] = {
@@ -631,6 +648,7 @@ static const int mix_16_shapes[][CHECK_DIMS] = {
   { 197, 2, 31, 67, 3, VIG_ACT_NONE, VIG_TYPE_BF16 }, { 257, 1, 32, 64, 5, VIG_ACT_SILU, VIG_TYPE_BF16, 3000 },
   { 330, 2, 16, 32, 0, VIG_ACT_GELU, VIG_TYPE_F16 }, { 33, 3, 32, 64, 1, VIG_ACT_NONE, VIG_TYPE_F16, 100 },
   { 256, 1, 16, 32, 0, VIG_ACT_NONE, VIG_TYPE_BF16 }, { 64, 1, 32, 64, 0, VIG_ACT_NONE, VIG_TYPE_F16, 3000 },
+  { 800, 3, 16, 32, 0, VIG_ACT_SILU, VIG_TYPE_BF16, 0, 100 }, { 1372, 1, 32, 64, 1, VIG_ACT_NONE, VIG_TYPE_BF16, 0, 196 },
 };
 
 /* ---- mlp ---- */
@@ -1028,9 +1046,9 @@ const CheckOp check_ops[] = {
     .rms_tolerance = 1e-7, .tolerance = 2e-6 },
   { ROW (norm_dwconv, nd, "h w c act type layer"), .draw = nd_draw, SHAPES (nd_shapes, 2),
     .rms_tolerance = 4e-6, .tolerance = 2e-6 },
-  { ROW (gla_mix, mix, "tokens heads dk dv gap act type gates"), .draw = mix_draw, SHAPES (mix_shapes, 1),
+  { ROW (gla_mix, mix, "tokens heads dk dv gap act type gates frame"), .draw = mix_draw, SHAPES (mix_shapes, 1),
     .rms_tolerance = 2e-5, .tolerance = 2e-5 },
-  { .name = "gla_mix_16", .slot = offsetof (VigKernels, gla_mix), .dims = "tokens heads dk dv gap act type gates",
+  { .name = "gla_mix_16", .slot = offsetof (VigKernels, gla_mix), .dims = "tokens heads dk dv gap act type gates frame",
     .tensors = mix_tensors, .call = mix_call, .draw = mix_16_draw, SHAPES (mix_16_shapes, 2),
     .rms_tolerance = 2e-2, .tolerance = 1e-2 }, /* as gla_bidir_bf16 */
   { ROW (mlp, mlp, "rows c width type layer"), .draw = mlp_draw, SHAPES (mlp_shapes, 1), .open = mlp_open,

@@ -9,8 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "model-private.h"
-
 #define IMAGES { .frames = 0 }
 
 static const struct { const char *name; VigConfig config; } variants[] = {
@@ -158,25 +156,11 @@ hash_weights (const VigModel *model)
 }
 
 VigModel *
-vig_model_new_random (const char *variant, guint64 seed, const char *factors, GError **error)
+vig_model_new_random_of (const VigConfig *config, const char *name, guint64 seed, const char *factors, GError **error)
 {
-  const VigConfig *config = NULL;
-  g_autoptr (GArray) parsed = NULL;
-  g_autoptr (GString) known = g_string_new (NULL);
+  g_autoptr (GArray) parsed = parse_factors (factors, error);
+  VigModel *model = parsed ? vig_model_new (config, name, error) : NULL;
 
-  for (guint i = 0; i < G_N_ELEMENTS (variants); i++) {
-    g_string_append_printf (known, "%s%s", i ? ", " : "", variants[i].name);
-    if (g_strcmp0 (variant, variants[i].name) == 0)
-      config = &variants[i].config;
-  }
-  if (!config) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "variant: expected one of %s, found %s", known->str,
-        variant ? variant : "none");
-    return NULL;
-  }
-  if (!(parsed = parse_factors (factors, error)))
-    return NULL;
-  VigModel *model = vig_model_new (config, variant, error);
   if (!model)
     return NULL;
   vig_model_set_defaults (model);
@@ -188,4 +172,19 @@ vig_model_new_random (const char *variant, guint64 seed, const char *factors, GE
   }
   model->hash = hash_weights (model);
   return model;
+}
+
+VigModel *
+vig_model_new_random (const char *variant, guint64 seed, const char *factors, GError **error)
+{
+  g_autoptr (GString) known = g_string_new (NULL);
+
+  for (guint i = 0; i < G_N_ELEMENTS (variants); i++) {
+    if (g_strcmp0 (variant, variants[i].name) == 0)
+      return vig_model_new_random_of (&variants[i].config, variant, seed, factors, error);
+    g_string_append_printf (known, "%s%s", i ? ", " : "", variants[i].name);
+  }
+  g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "variant: expected one of %s, found %s", known->str,
+      variant ? variant : "none");
+  return NULL;
 }

@@ -2,9 +2,13 @@
 #ifndef VIG_RANDOM_H
 #define VIG_RANDOM_H
 
-#include <glib.h>
+#include "model-private.h"
 
 /* Number @index of the stream of @name: a multiple of 2^-23 in [-1, 1). */
 double vig_random_uniform (const char *name, guint64 seed, guint64 index);
+
+/* vig_model_new_random() of any architecture. */
+VigModel *vig_model_new_random_of (const VigConfig *config, const char *name, guint64 seed, const char *factors,
+    GError **error);
 
 #endif

@@ -12,6 +12,7 @@
 #include "gstvigoverload.h"
 #include "gstvigqueue.h"
 #include "gstvigregions.h"
+#include "gstvigsegments.h"
 #include "gstvigstats.h"
 #include "gstvigturns.h"
 
@@ -29,6 +30,7 @@ struct _GstVigClassify {
   GstVigSettings settings;
   char *object_classes;
   GPtrArray *wanted_classes; /* strings, what it lists; NULL: all. Never changed, replaced */
+  GstVigLimits limits;       /* of segments, from the next start on */
   GstVigStats stats;
   GstVigOverload overload;
   gboolean live;             /* upstream is */
@@ -54,6 +56,7 @@ struct _GstVigClassify {
   /* Where they go out: the source task's, or its stream lock's. */
   guint room;               /* most frames that upstream's pool allows; changes while frames stand still */
   GstSegment segment;
+  GstVigSegments segments;
   GQueue late;              /* of GstVigFlight: their buffers have left, their results are still to come */
   gboolean backwards_said;
   gboolean failed;          /* the last frame ended here, and the bus knows why */

@@ -373,7 +373,7 @@ announce (GstVigClassify *self, const GstVigFlight *flight)
         "label", G_TYPE_STRING, g_quark_to_string (label),
         "confidence", G_TYPE_DOUBLE, (double) top.value,
         "pts", G_TYPE_UINT64, pts,
-        "stream-time", G_TYPE_UINT64, flight->stream_time,
+        "stream-time", G_TYPE_UINT64, flight->moment.stream,
         "running-time", G_TYPE_UINT64, flight->span.running,
         "since", G_TYPE_UINT64, pts, NULL);
     if (self->has_announced)
@@ -385,6 +385,12 @@ announce (GstVigClassify *self, const GstVigFlight *flight)
   self->has_announced = TRUE;
   self->announced = label;
   self->announced_since = pts;
+}
+
+static void
+post_segment (gpointer user_data, GstStructure *message)
+{
+  gst_element_post_message (user_data, gst_message_new_element (user_data, message));
 }
 
 /* What it took to get the results that have not been taken yet. Parts of a frame may have been in several batches; it has
@@ -429,9 +435,10 @@ complete_clip (GstVigClassify *self, GstVigFlight *flight, GstVigShot *shot, con
 /* A shot's result becomes the last one of the frame, or of an object; unless it comes late and one of a later frame is
  * there already. FALSE: it does not. */
 static gboolean
-take_shot (GstVigClassify *self, GstVigFlight *flight, guint i, const guint64 *tracking_id)
+take_shot (GstVigClassify *self, GstVigFlight *flight, guint i, const GstVigRegion *region)
 {
   GstVigHeld *held = &flight->loaded->held;
+  const guint64 *tracking_id = region ? &region->tracking_id : NULL;
   if (i == GST_VIG_NO_SHOT || flight->shots[i].state != GST_VIG_SHOT_THERE || flight->shots[i].taken)
     return FALSE;
   const GstVigLast *last = gst_vig_held_get (held, flight->epoch, tracking_id);
@@ -442,6 +449,8 @@ take_shot (GstVigClassify *self, GstVigFlight *flight, guint i, const guint64 *t
   if (!complete_clip (self, flight, shot, tracking_id))
     return FALSE;
   gst_vig_held_put (held, flight->epoch, tracking_id, &shot->span, shot->probabilities);
+  gst_vig_segments_add (&self->segments, flight->epoch, region, &flight->moment, flight->loaded->quarks,
+      shot->probabilities, flight->loaded->n_classes);
   return TRUE;
 }
 
@@ -459,8 +468,11 @@ take_results (GstVigClassify *self, GstVigFlight *flight)
   gboolean news = take_shot (self, flight, flight->frame_shot, NULL);
   for (guint i = 0; flight->regions && i < flight->regions->len; i++) {
     const GstVigRegion *region = &g_array_index (flight->regions, GstVigRegion, i);
-    if (region->tracked)
-      take_shot (self, flight, region->shot, &region->tracking_id);
+    if (!region->tracked)
+      continue;
+    take_shot (self, flight, region->shot, region);
+    if (flight->buffer)
+      gst_vig_segments_see (&self->segments, region);
   }
   count_results (self, flight);
   for (guint i = 0; i < flight->n_shots; i++)
@@ -490,7 +502,8 @@ finish (GstVigClassify *self, GstVigFlight *flight)
 {
   guint n_shed, n_there = 0, n_out = 0;
   flight->span = get_span (self, flight->buffer);
-  flight->stream_time = stream_time (&self->segment, flight->buffer);
+  gst_vig_moment_init (&flight->moment, &self->segment, flight->buffer);
+  gst_vig_segments_begin_frame (&self->segments, flight->span.running, flight->settings.hold_max);
   if (self->segment.rate < 0)
     flight->settings.hold_result = FALSE;
   if (!gst_vig_queue_wait_computed (&self->queue, &flight->out, flight->until))
@@ -691,23 +704,37 @@ say_backwards (GstVigClassify *self)
       ("The stream plays backwards: frames are classified, but no result is held for those that follow."), (NULL));
 }
 
+/* Frames are at other times from now on, and what was open ends in those of the last. */
+static void
+follow_segment (GstVigClassify *self, GstEvent *event)
+{
+  const GstSegment *next;
+  gst_event_parse_segment (event, &next);
+  if (!gst_segment_is_equal (next, &self->segment))
+    gst_vig_segments_end (&self->segments);
+  gst_segment_copy_into (next, &self->segment);
+  self->segments.backwards = next->rate < 0;
+  say_backwards (self);
+}
+
 static void
 send_event (GstVigClassify *self, GstEvent *event)
 {
   switch (GST_EVENT_TYPE (event)) {
     case GST_EVENT_STREAM_START:
       self->has_announced = FALSE;
+      gst_vig_segments_end (&self->segments);
       gst_vig_queue_forgive (&self->queue, GST_FLOW_EOS);
       break;
     case GST_EVENT_CAPS:
       gst_vig_queue_forgive (&self->queue, GST_FLOW_NOT_NEGOTIATED);
       break;
     case GST_EVENT_SEGMENT:
-      gst_event_copy_segment (event, &self->segment);
-      say_backwards (self);
+      follow_segment (self, event);
       gst_vig_queue_forgive (&self->queue, GST_FLOW_EOS);
       break;
     case GST_EVENT_EOS:
+      gst_vig_segments_end (&self->segments);
       check_flow_at_eos (self);
       break;
     default:
@@ -842,6 +869,7 @@ flush_stop (GstVigClassify *self, GstEvent *event)
   gst_vig_queue_set_flushing (&self->queue, TRUE); /* as it is, unless no FLUSH_START came before, or another start */
   GST_PAD_STREAM_LOCK (self->srcpad);
   self->has_announced = FALSE;
+  gst_vig_segments_end (&self->segments);
   if (reset_time)
     gst_segment_init (&self->segment, GST_FORMAT_TIME);
   GST_PAD_STREAM_UNLOCK (self->srcpad);
@@ -1020,8 +1048,10 @@ src_activate_mode (GstPad *pad, GstObject *parent, GstPadMode mode, gboolean act
     return FALSE;
   gst_vig_queue_set_flushing (&self->queue, !active);
   gboolean ok = active ? gst_pad_start_task (pad, loop, self, NULL) : gst_pad_stop_task (pad);
-  if (ok && !active)
+  if (ok && !active) {
+    gst_vig_segments_end (&self->segments);
     drop_late (self);
+  }
   return ok;
 }
 
@@ -1046,8 +1076,23 @@ reset_stream (GstVigClassify *self)
 }
 
 static gboolean
+set_limits (GstVigClassify *self)
+{
+  GError *error = NULL;
+  GST_OBJECT_LOCK (self);
+  self->segments.limits = self->limits;
+  GST_OBJECT_UNLOCK (self);
+  if (gst_vig_limits_check (&self->segments.limits, &error))
+    return TRUE;
+  post_error (self, error);
+  return FALSE;
+}
+
+static gboolean
 start_stream (GstVigClassify *self)
 {
+  if (!set_limits (self))
+    return FALSE;
   GST_OBJECT_LOCK (self);
   gboolean stale = self->stale || self->other_model || gst_vig_keeper_uses (&self->keeper, NULL);
   GST_OBJECT_UNLOCK (self);
@@ -1101,6 +1146,7 @@ finalize (GObject *object)
   gst_vig_keeper_clear (&self->keeper);
   gst_vig_load_options_clear (&self->load);
   gst_vig_turns_clear (&self->in.turns);
+  gst_vig_segments_clear (&self->segments);
   g_free (self->object_classes);
   g_clear_pointer (&self->wanted_classes, g_ptr_array_unref);
   G_OBJECT_CLASS (gst_vig_classify_parent_class)->finalize (object);
@@ -1129,6 +1175,7 @@ gst_vig_classify_init (GstVigClassify *self)
   gst_vig_classify_init_properties (self);
   gst_vig_queue_init (&self->queue, self->max_in_flight);
   gst_vig_turns_init (&self->in.turns);
+  gst_vig_segments_init (&self->segments, post_segment, self);
   gst_vig_keeper_init (&self->keeper, model_changed, self);
 
   self->sinkpad = gst_pad_new_from_static_template (&sink_template, "sink");

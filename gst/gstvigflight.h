@@ -6,6 +6,7 @@
 #include "gstvigloaded.h"
 #include "gstvigqueue.h"
 #include "gstvigregions.h"
+#include "gstvigsegments.h"
 
 G_BEGIN_DECLS
 
@@ -50,7 +51,7 @@ typedef struct {
  * @regions: (nullable): of GstVigRegion: the objects in it, if they are asked for
  * @frame_shot: which shot shows all of it; GST_VIG_NO_SHOT: none
  * @until: when it leaves, with its results or without; microseconds, monotonic; G_MAXINT64: when it has them
- * @span, @stream_time: of the frame, once it leaves
+ * @span, @moment: of the frame, once it leaves
  * @shots: [n_shots]: the parts of the picture that are to be classified, in the order in which they were named
  * @out: how many of them are with the engine; @queue's lock's
  *
@@ -70,7 +71,7 @@ typedef struct {
   guint frame_shot;
   gint64 until;
   GstVigSpan span;
-  GstClockTime stream_time;
+  GstVigMoment moment;
 
   GstVigQueue *queue;
   GstVigFrame frame;

@@ -27,6 +27,9 @@
 #define DEFAULT_CLIP_LENGTH 16
 #define DEFAULT_CLIP_STRIDE 1
 #define DEFAULT_CLIP_TIME_CONSTANT 1.0
+#define DEFAULT_ENTER_THRESHOLD 0.0
+#define DEFAULT_LEAVE_THRESHOLD (-1.0)
+#define DEFAULT_MIN_DURATION 0
 #define DEFAULT_CLIP_RESET GST_VIG_CLIP_RESET_ALL
 
 enum {
@@ -34,7 +37,8 @@ enum {
   PROP_INTERVAL, PROP_HOLD_RESULT, PROP_HOLD_MAX, PROP_INPUT_SIZE, PROP_POST_MESSAGES, PROP_ORIENTATION, PROP_SHARE,
   PROP_MAX_BATCH, PROP_BATCH_DELAY, PROP_MAX_IN_FLIGHT, PROP_OVERLOAD, PROP_LATENCY_BUDGET,
   PROP_REGIONS, PROP_OBJECT_CLASSES, PROP_MIN_SIZE, PROP_MAX_OBJECTS,
-  PROP_RECLASSIFY_INTERVAL, PROP_CLIP_MODE, PROP_CLIP_LENGTH, PROP_CLIP_STRIDE, PROP_CLIP_TIME_CONSTANT, PROP_CLIP_RESET, PROP_STATS
+  PROP_RECLASSIFY_INTERVAL, PROP_CLIP_MODE, PROP_CLIP_LENGTH, PROP_CLIP_STRIDE, PROP_CLIP_TIME_CONSTANT, PROP_CLIP_RESET, PROP_ENTER_THRESHOLD,
+  PROP_LEAVE_THRESHOLD, PROP_MIN_DURATION, PROP_STATS
 };
 
 static GType
@@ -157,6 +161,15 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
     case PROP_CLIP_RESET:
       settings->clip.reset = g_value_get_flags (value);
       break;
+    case PROP_ENTER_THRESHOLD:
+      self->limits.enter = g_value_get_double (value);
+      break;
+    case PROP_LEAVE_THRESHOLD:
+      self->limits.leave = g_value_get_double (value);
+      break;
+    case PROP_MIN_DURATION:
+      self->limits.min_duration = g_value_get_uint64 (value);
+      break;
     case PROP_OVERLOAD:
       self->overload = g_value_get_enum (value);
       break;
@@ -260,6 +273,15 @@ get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
       break;
     case PROP_CLIP_RESET:
       g_value_set_flags (value, settings->clip.reset);
+      break;
+    case PROP_ENTER_THRESHOLD:
+      g_value_set_double (value, self->limits.enter);
+      break;
+    case PROP_LEAVE_THRESHOLD:
+      g_value_set_double (value, self->limits.leave);
+      break;
+    case PROP_MIN_DURATION:
+      g_value_set_uint64 (value, self->limits.min_duration);
       break;
     case PROP_OVERLOAD:
       g_value_set_enum (value, self->overload);
@@ -396,6 +418,14 @@ gst_vig_classify_install_properties (GObjectClass *class)
   g_object_class_install_property (class, PROP_CLIP_RESET, g_param_spec_flags ("clip-reset", "Clip reset",
           "After what the frames before have no part in an answer (after another model, another direction or time that "
           "goes backwards they never have)", gst_vig_clip_reset_get_type (), DEFAULT_CLIP_RESET, playing));
+  g_object_class_install_property (class, PROP_ENTER_THRESHOLD, g_param_spec_double ("enter-threshold",
+          "Enter threshold", "A segment of a label begins with the first answer that gives it at least this probability "
+          "(0: there are no segments)", 0, 1, DEFAULT_ENTER_THRESHOLD, ready));
+  g_object_class_install_property (class, PROP_LEAVE_THRESHOLD, g_param_spec_double ("leave-threshold",
+          "Leave threshold", "A segment of a label ends with the first answer that gives it less than this probability "
+          "(-1: enter-threshold)", -1, 1, DEFAULT_LEAVE_THRESHOLD, ready));
+  g_object_class_install_property (class, PROP_MIN_DURATION, g_param_spec_uint64 ("min-duration", "Shortest segment",
+          "Segments that are shorter, in nanoseconds, are not posted", 0, G_MAXUINT64, DEFAULT_MIN_DURATION, ready));
   g_object_class_install_property (class, PROP_STATS, g_param_spec_boxed ("stats", "Statistics",
           "Counters since the stream was started, and times in nanoseconds and frames per second over the last 256 "
           "frames", GST_TYPE_STRUCTURE, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
@@ -411,6 +441,8 @@ gst_vig_classify_init_properties (GstVigClassify *self)
   };
   self->max_in_flight = DEFAULT_MAX_IN_FLIGHT;
   self->overload = DEFAULT_OVERLOAD;
+  self->limits = (GstVigLimits) { .enter = DEFAULT_ENTER_THRESHOLD, .leave = DEFAULT_LEAVE_THRESHOLD,
+    .min_duration = DEFAULT_MIN_DURATION };
   self->settings = (GstVigSettings) {
     .top_k = DEFAULT_TOP_K, .interval = DEFAULT_INTERVAL, .input_size = DEFAULT_INPUT_SIZE,
     .threshold = DEFAULT_THRESHOLD, .hold_result = DEFAULT_HOLD_RESULT, .post_messages = DEFAULT_POST_MESSAGES,

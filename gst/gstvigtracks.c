@@ -54,10 +54,8 @@ gst_vig_tracks_note (GstVigTracks *tracks, guint64 id)
   gpointer note = gst_vig_tracks_find (tracks, id);
   if (note)
     return note;
-  if (tracks->order.length == GST_VIG_MAX_TRACKS) {
-    GList *oldest = g_queue_pop_head_link (&tracks->order);
-    g_hash_table_remove (tracks->notes, &((Track *) oldest->data)->id);
-  }
+  if (tracks->order.length == GST_VIG_MAX_TRACKS)
+    gst_vig_tracks_forget_oldest (tracks);
   Track *track = g_malloc0 (sizeof *track + tracks->size);
   track->id = id;
   track->clear = tracks->clear;
@@ -65,4 +63,17 @@ gst_vig_tracks_note (GstVigTracks *tracks, guint64 id)
   g_queue_push_tail_link (&tracks->order, &track->link);
   g_hash_table_insert (tracks->notes, &track->id, track);
   return track->note;
+}
+
+gpointer
+gst_vig_tracks_peek_oldest (GstVigTracks *tracks)
+{
+  return tracks->order.head ? ((Track *) tracks->order.head->data)->note : NULL;
+}
+
+void
+gst_vig_tracks_forget_oldest (GstVigTracks *tracks)
+{
+  Track *oldest = g_queue_pop_head_link (&tracks->order)->data;
+  g_hash_table_remove (tracks->notes, &oldest->id);
 }

@@ -34,5 +34,9 @@ gpointer gst_vig_tracks_find (GstVigTracks *tracks, guint64 id);
 /* As found, or a new one, zeroed. */
 gpointer gst_vig_tracks_note (GstVigTracks *tracks, guint64 id);
 
+/* Of the object that was looked up longest ago; NULL: none is known. */
+gpointer gst_vig_tracks_peek_oldest (GstVigTracks *tracks);
+void gst_vig_tracks_forget_oldest (GstVigTracks *tracks); /* there is one */
+
 G_END_DECLS
 #endif

@@ -33,6 +33,24 @@ test_to_the_end (void)
   expect_no_leaks ();
 }
 
+/* What was seen and what is open, to the end and not. */
+static void
+test_clips (void)
+{
+  const char *modes[] = { "mean", "ema" };
+  for (guint i = 0; i < 4; i++) {
+    GstElement *pipeline = launch (SOURCE VIG "%s clip-mode=%s enter-threshold=0.5 ! fakesink name=f", test_model (),
+        modes[i % 2]);
+    gst_element_set_state (pipeline, i < 2 ? GST_STATE_PLAYING : GST_STATE_PAUSED);
+    if (i < 2)
+      expect_end (pipeline, GST_MESSAGE_EOS);
+    else
+      g_assert_cmpint (gst_element_get_state (pipeline, NULL, NULL, 30 * GST_SECOND), ==, GST_STATE_CHANGE_SUCCESS);
+    close_pipeline (pipeline);
+    expect_no_leaks ();
+  }
+}
+
 /* Both branches get every frame, unchanged; only one has results, and no memory is copied. */
 static void
 test_tee (void)
@@ -320,6 +338,7 @@ main (int argc, char **argv)
   watched_init (&argc, &argv);
   g_test_add_func ("/pipelines/a-leak-shows", test_a_leak_shows);
   g_test_add_func ("/pipelines/to-the-end", test_to_the_end);
+  g_test_add_func ("/pipelines/clips", test_clips);
   g_test_add_func ("/pipelines/tee", test_tee);
   g_test_add_func ("/pipelines/objects", test_objects);
   g_test_add_func ("/pipelines/sixteen", test_sixteen);

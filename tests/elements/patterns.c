@@ -159,7 +159,7 @@ static void
 test_identity (void)
 {
   GstElement *pipeline = launch ("videotestsrc num-buffers=100 pattern=green ! video/x-raw,format=RGB,width=32,height=32,"
-      "framerate=200/1 ! identity sync=true ! identity drop-probability=0.3 ! " VIG "%s name=v ! "
+      "framerate=200/1 ! identity sync=true ! identity drop-probability=0.3 ! " VIG "%s name=v overload=block ! "
       "identity name=i silent=false ! appsink name=a sync=false", test_model ());
   gint64 before = g_get_monotonic_time ();
   start (pipeline);

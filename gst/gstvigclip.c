@@ -122,9 +122,9 @@ forget (GstVigClip *clip)
   g_clear_pointer (&clip->frame, vig_consensus_free);
 }
 
-/* Something else than until now: nothing that was seen has a part in it. */
-static void
-follow (GstVigClip *clip, GstVigClipMode mode, const GstVigClipSettings *settings, guint epoch)
+void
+gst_vig_clip_follow (GstVigClip *clip, GstVigClipMode mode, const GstVigClipSettings *settings, guint epoch,
+    gboolean backwards)
 {
   VigConsensusOptions options = { .kind = VIG_CONSENSUS_EMA, .time_constant = settings->time_constant };
   if (mode == GST_VIG_CLIP_MEAN)
@@ -134,6 +134,7 @@ follow (GstVigClip *clip, GstVigClipMode mode, const GstVigClipSettings *setting
       || old->time_constant != options.time_constant)
     forget (clip);
   clip->epoch = epoch;
+  clip->backwards = backwards;
   clip->options = options;
 }
 
@@ -153,16 +154,14 @@ to_pts (gint64 time)
 }
 
 gboolean
-gst_vig_clip_add (GstVigClip *clip, GstVigClipMode mode, const GstVigClipSettings *settings, guint epoch,
-    const guint64 *tracking_id, gboolean backwards, GstVigSpan *span, const float *logits, float *probabilities,
-    GError **error)
+gst_vig_clip_add (GstVigClip *clip, const guint64 *tracking_id, GstVigSpan *span, const float *logits,
+    float *probabilities, GError **error)
 {
   VigConsensusAnswer answer = { .probabilities = probabilities };
-  follow (clip, mode, settings, epoch);
   VigConsensus **seen = tracking_id ? gst_vig_tracks_note (&clip->objects, *tracking_id) : &clip->frame;
   if (!*seen)
     *seen = vig_consensus_new (&clip->options, clip->n_classes, error);
-  if (!*seen || !vig_consensus_add (*seen, logits, to_time (span->last, backwards), &answer, error))
+  if (!*seen || !vig_consensus_add (*seen, logits, to_time (span->last, clip->backwards), &answer, error))
     return FALSE;
   span->start = to_pts (answer.first);
   span->warming_up = answer.warming_up;

@@ -7,6 +7,7 @@
 #include <vig/vig.h>
 
 #include "gstvigclassify.h"
+#include "gstvigclock.h"
 #include "gstvigflight.h"
 #include "gstvigkeeper.h"
 #include "gstvigoverload.h"
@@ -48,7 +49,8 @@ struct _GstVigClassify {
     guint model;            /* number of the one that the last frame was submitted to */
     GstVigTurns turns;
     guint clip_epoch;        /* one later each time that clip-reset says so */
-    gboolean hdr_warned;
+    GstVigClock clock;
+    gboolean hdr_warned, jump_said;
     guint max_in_flight;
     guint held;              /* most frames that there may be, where a pool allows it */
   } in;

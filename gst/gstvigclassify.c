@@ -97,6 +97,7 @@ open_model (GstVigClassify *self)
   GST_OBJECT_LOCK (self);
   gst_vig_load_options_copy (&options, &self->load);
   guint size = self->settings.input_size;
+  options.clip_length = self->settings.clip.length;
   self->stale = self->other_model = FALSE;
   GST_OBJECT_UNLOCK (self);
 
@@ -274,6 +275,33 @@ may_reset_clips (GstVigClassify *self, GstVigClipReset reason)
   GST_OBJECT_UNLOCK (self);
 }
 
+/* When the frame is, and which clip it is of. */
+static void
+take_time (GstVigClassify *self, GstVigFlight *flight)
+{
+  if (GST_BUFFER_FLAG_IS_SET (flight->buffer, GST_BUFFER_FLAG_DISCONT))
+    may_reset_clips (self, GST_VIG_CLIP_RESET_DISCONT);
+  if (!gst_vig_clock_tick (&self->in.clock, self->in.clip_epoch, &self->in.segment, &self->in.info, flight->buffer)) {
+    self->in.clock.epoch = ++self->in.clip_epoch;
+    if (!self->in.jump_said)
+      GST_WARNING_OBJECT (self, "time goes backwards to %" GST_TIME_FORMAT ": answers begin anew",
+          GST_TIME_ARGS (GST_BUFFER_PTS (flight->buffer)));
+    self->in.jump_said = TRUE;
+  }
+  flight->clip_epoch = self->in.clip_epoch;
+  flight->time = self->in.clock.now;
+}
+
+/* Frames that are not of a window are not classified at all. */
+static void
+apply_stride (GstVigSettings *settings, GstVigClipMode mode)
+{
+  if (mode != GST_VIG_CLIP_JOINT)
+    return;
+  settings->interval = (guint) MIN ((guint64) settings->interval * settings->clip.stride, G_MAXUINT);
+  settings->reclassify_interval = (guint) MIN ((guint64) settings->reclassify_interval * settings->clip.stride, G_MAXUINT);
+}
+
 static VigOrientation
 upright (GstVigClassify *self, const GstVigSettings *settings)
 {
@@ -293,10 +321,9 @@ prepare (GstVigClassify *self, GstVigFlight *flight, gint64 arrival)
     flight->until = arrival + (gint64) (get_budget (&flight->settings, flight->loaded) / GST_USECOND);
   g_autoptr (GPtrArray) classes = self->wanted_classes ? g_ptr_array_ref (self->wanted_classes) : NULL;
   GST_OBJECT_UNLOCK (self);
-  if (GST_BUFFER_FLAG_IS_SET (flight->buffer, GST_BUFFER_FLAG_DISCONT))
-    may_reset_clips (self, GST_VIG_CLIP_RESET_DISCONT);
+  apply_stride (&flight->settings, flight->loaded->clip_mode);
+  take_time (self, flight);
   flight->epoch = self->in.turns.epoch;
-  flight->clip_epoch = self->in.clip_epoch;
   if (!self->in.have_info || flight->settings.regions == GST_VIG_REGIONS_FRAME)
     return;
   const GstVigRegionFilter filter = { .classes = classes, .min_size = flight->settings.min_size,
@@ -330,6 +357,7 @@ take_off (GstVigClassify *self, GstBuffer *buffer, gint64 arrival)
       && gst_vig_queue_get_computing (&self->queue) >= self->in.max_in_flight;
   g_autoptr (GArray) parts = gst_vig_turns_choose (&self->in.turns, flight,
       running_time (&self->in.segment, buffer), busy ? &n_shed : NULL);
+  gst_vig_flight_recall (flight);
   flight->due = parts->len > 0;
   GST_OBJECT_LOCK (self);
   self->stats.shed += n_shed;
@@ -459,10 +487,8 @@ take_results (GstVigClassify *self, GstVigFlight *flight)
 {
   for (guint i = 0; i < flight->n_shots; i++) {
     GstVigShot *shot = &flight->shots[i];
-    if (shot->taken)
-      continue;
-    shot->span = flight->span;
-    shot->span.warming_up = shot->logits != NULL; /* what is not tracked is never seen twice */
+    if (!shot->taken && shot->state == GST_VIG_SHOT_THERE)
+      shot->span = gst_vig_flight_get_span (flight, shot);
   }
   GstVigLoaded *loaded = flight->loaded;
   if (flight->logits)
@@ -517,7 +543,7 @@ finish (GstVigClassify *self, GstVigFlight *flight)
     take_results (self, flight);
   for (guint i = 0; i < flight->n_shots; i++) {
     n_there += flight->shots[i].state == GST_VIG_SHOT_THERE;
-    n_out += flight->shots[i].state == GST_VIG_SHOT_OUT;
+    n_out += flight->shots[i].state == GST_VIG_SHOT_OUT && !flight->shots[i].silent;
   }
   GST_OBJECT_LOCK (self);
   self->stats.shed += n_shed;
@@ -1069,7 +1095,7 @@ reset_stream (GstVigClassify *self)
   self->in.clip_epoch++;
   self->has_announced = FALSE;
   self->in.have_info = FALSE;
-  self->in.hdr_warned = FALSE;
+  self->in.hdr_warned = self->in.jump_said = FALSE;
   self->in.stream_orientation = self->in.global_orientation = 0;
   gst_segment_init (&self->in.segment, GST_FORMAT_TIME);
   self->latency_looks = 0;

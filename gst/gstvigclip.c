@@ -51,9 +51,11 @@ can_do (const VigModel *model, GstVigClipMode mode)
     case GST_VIG_CLIP_MEAN:
     case GST_VIG_CLIP_EMA:
       return !vig_model_has_windows (model) && !vig_model_has_memory (model);
-    case GST_VIG_CLIP_AUTO:
     case GST_VIG_CLIP_JOINT:
+      return vig_model_has_windows (model);
     case GST_VIG_CLIP_STREAM:
+      return vig_model_has_memory (model);
+    case GST_VIG_CLIP_AUTO:
       break;
   }
   return FALSE;

@@ -49,7 +49,7 @@ GType gst_vig_clip_reset_get_type (void);
 /* What may change from one frame to the next. */
 typedef struct {
   GstVigClipReset reset;
-  guint length, stride;
+  guint length, stride, hop;
   double time_constant; /* seconds */
 } GstVigClipSettings;
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "gstvigflight.h"
 
+#include "gstvigclock.h"
+
 /* GST_DEFINE_MINI_OBJECT_TYPE() is not ISO C */
 static GType
 flight_get_type (void)
@@ -19,6 +21,8 @@ flight_free (GstVigFlight *flight)
   gst_vig_flight_leave (flight, &n_shed);
   gst_vig_queue_wait_all_computed (flight->queue, &flight->out);
   gst_vig_flight_is_over (flight);
+  for (guint i = 0; i < flight->n_shots; i++)
+    vig_state_free (flight->shots[i].request.state);
   g_free (flight->shots);
   g_free (flight->logits);
   g_free (flight->probabilities);
@@ -112,6 +116,37 @@ map (GstVigFlight *flight, const GstVideoInfo *info, VigOrientation orientation)
 }
 
 void
+gst_vig_flight_recall (GstVigFlight *flight)
+{
+  GstVigStates *states = &flight->loaded->states;
+  gst_vig_states_begin (states, &flight->settings.clip, flight->clip_epoch, flight->time, flight->settings.hold_max);
+  for (guint i = 0; flight->regions && i < flight->regions->len; i++) {
+    const GstVigRegion *region = &g_array_index (flight->regions, GstVigRegion, i);
+    if (region->tracked)
+      gst_vig_states_see (states, region->tracking_id);
+  }
+}
+
+static gboolean
+aim_at_clip (GstVigFlight *flight, guint i, const guint64 *tracking_id)
+{
+  return i == GST_VIG_NO_SHOT || gst_vig_states_aim (&flight->loaded->states, &flight->settings.clip, tracking_id,
+      &flight->shots[i].request, &flight->shots[i].silent, &flight->error);
+}
+
+/* Of which streams of pictures the shots are the next. Objects that are not tracked are of none. */
+static gboolean
+aim_at_clips (GstVigFlight *flight)
+{
+  gboolean ok = aim_at_clip (flight, flight->frame_shot, NULL);
+  for (guint i = 0; ok && flight->regions && i < flight->regions->len; i++) {
+    const GstVigRegion *region = &g_array_index (flight->regions, GstVigRegion, i);
+    ok = !region->tracked || aim_at_clip (flight, region->shot, &region->tracking_id);
+  }
+  return ok;
+}
+
+void
 gst_vig_flight_start (GstVigFlight *flight, const GstVideoInfo *info, VigOrientation orientation,
     const GstVideoRectangle *parts, guint n)
 {
@@ -128,7 +163,8 @@ gst_vig_flight_start (GstVigFlight *flight, const GstVideoInfo *info, VigOrienta
     flight->shots[i].logits = flight->logits ? flight->logits + i * n_classes : NULL;
     aim (flight, &flight->shots[i], &parts[i]);
   }
-  submit (flight);
+  if (aim_at_clips (flight))
+    submit (flight);
 }
 
 /* Takes the results that have come. FALSE: some are still to come. */
@@ -144,7 +180,7 @@ land (GstVigFlight *flight)
       all = FALSE;
       continue;
     }
-    shot->state = shot->request.error ? GST_VIG_SHOT_NONE : GST_VIG_SHOT_THERE;
+    shot->state = shot->request.error || shot->silent ? GST_VIG_SHOT_NONE : GST_VIG_SHOT_THERE;
     if (flight->error)
       g_clear_error (&shot->request.error);
     else
@@ -189,6 +225,24 @@ gboolean
 gst_vig_flight_is_over (GstVigFlight *flight)
 {
   return land (flight);
+}
+
+GstVigSpan
+gst_vig_flight_get_span (const GstVigFlight *flight, const GstVigShot *shot)
+{
+  const GstVigLoaded *loaded = flight->loaded;
+  GstVigSpan span = flight->span;
+  guint64 enough = 1;
+  if (loaded->clip_mode == GST_VIG_CLIP_STREAM)
+    enough = 2;
+  else if (loaded->clip_mode == GST_VIG_CLIP_JOINT)
+    enough = flight->settings.clip.length;
+  else if (gst_vig_clip_mode_needs_logits (loaded->clip_mode))
+    enough = G_MAXUINT64; /* what is not tracked is never seen twice */
+  span.warming_up = shot->request.n_seen < enough;
+  if (shot->request.state && GST_CLOCK_TIME_IS_VALID (span.last))
+    span.start = gst_vig_clock_to_pts (shot->request.first_time);
+  return span;
 }
 
 GstBuffer *

@@ -25,7 +25,8 @@ typedef struct {
 
 /**
  * GstVigShot:
- * @request: the picture, all of it or a part, on its way through the engine; once landed, what it took
+ * @request: the picture, all of it or a part, on its way through the engine; once landed, what it took. Its state is held
+ * @silent: it is only remembered: no result is to come of it
  * @logits: (nullable), @probabilities: [classes]: the flight's memory; filled in when it is GST_VIG_SHOT_THERE
  * @answered: atomic: the engine is done with it, which nobody has looked at yet
  * @taken: its result was made the last one; @probabilities are from then on those of the clip that it completes, and @span says
@@ -37,7 +38,7 @@ typedef struct {
   GstVigSpan span;
   enum { GST_VIG_SHOT_NONE, GST_VIG_SHOT_OUT, GST_VIG_SHOT_THERE } state;
   gint answered;
-  gboolean taken;
+  gboolean silent, taken;
 } GstVigShot;
 
 /**
@@ -48,6 +49,7 @@ typedef struct {
  * @across: it came in the memory of another context or GPU than computes
  * @epoch: a result says nothing about frames of another
  * @clip_epoch: what was seen in another has no part in the frame's answer
+ * @time: of GstVigClock, when it is
  * @regions: (nullable): of GstVigRegion: the objects in it, if they are asked for
  * @frame_shot: which shot shows all of it; GST_VIG_NO_SHOT: none
  * @until: when it leaves, with its results or without; microseconds, monotonic; G_MAXINT64: when it has them
@@ -65,6 +67,7 @@ typedef struct {
   GstVigLoaded *loaded;
   GstVigSettings settings;
   guint epoch, clip_epoch;
+  gint64 time;
   gboolean due;
   GError *error;
   GArray *regions;
@@ -84,6 +87,9 @@ typedef struct {
 /* Takes @buffer. @queue outlives the flight. */
 GstVigFlight *gst_vig_flight_new (GstBuffer *buffer, GstVigLoaded *loaded, GstVigQueue *queue);
 
+/* Every frame, in order, before it starts if it does: the model comes to know which objects are in it. */
+void gst_vig_flight_recall (GstVigFlight *flight);
+
 /**
  * gst_vig_flight_start:
  * @parts: [@n], in pixels of the picture, inside of it; a width of 0 means all that counts of it
@@ -101,6 +107,9 @@ void gst_vig_flight_start (GstVigFlight *flight, const GstVideoInfo *info, VigOr
  * (vig_stream_wait_read()), and takes the results that are there. FALSE: one failed, @error of the flight says why.
  */
 gboolean gst_vig_flight_leave (GstVigFlight *flight, guint *n_shed);
+
+/* What the result of a shot is of, clips of models that see more than one frame included. */
+GstVigSpan gst_vig_flight_get_span (const GstVigFlight *flight, const GstVigShot *shot);
 
 /* Whether no result is to come any more; takes those that have come. @error of the flight says if one failed. */
 gboolean gst_vig_flight_is_over (GstVigFlight *flight);

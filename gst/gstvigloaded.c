@@ -67,9 +67,11 @@ static gboolean
 warm_up (GstVigLoaded *loaded, guint size, GError **error)
 {
   gint64 us = 0;
-  gboolean ok = vig_shared_warm_up (loaded->shared, size, 0, &us, error);
+  guint window = loaded->clip_mode == GST_VIG_CLIP_JOINT ? loaded->options.clip_length : 0;
+  gboolean ok = vig_shared_warm_up (loaded->shared, size, window, &us, error);
   loaded->latency = us * GST_USECOND;
   loaded->cuda = ok ? gst_vig_cuda_new (loaded->shared) : NULL; /* when it is clear who computes */
+  gst_vig_states_init (&loaded->states, loaded->shared, loaded->clip_mode);
   return ok;
 }
 
@@ -117,6 +119,7 @@ void
 gst_vig_loaded_free (GstVigLoaded *loaded)
 {
   vig_stream_free (loaded->stream);
+  gst_vig_states_clear (&loaded->states);
   gst_vig_cuda_free (loaded->cuda);
   vig_shared_release (loaded->shared);
   g_strfreev (loaded->labels);

@@ -8,6 +8,7 @@
 #include "gstvigclip.h"
 #include "gstvigcuda.h"
 #include "gstvigheld.h"
+#include "gstvigstates.h"
 
 G_BEGIN_DECLS
 
@@ -19,6 +20,7 @@ typedef struct {
   gint64 batch_delay; /* nanoseconds; < 0: not set */
   gboolean share;
   GstVigClipMode clip_mode;
+  guint clip_length; /* of the windows that it is warmed up for, if it takes windows */
 } GstVigLoadOptions;
 
 void gst_vig_load_options_copy (GstVigLoadOptions *to, const GstVigLoadOptions *from);
@@ -37,10 +39,11 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (GstVigLoadOptions, gst_vig_load_options_clear)
  * @held: what is said of the frames and objects that are not classified themselves
  * @clip: what of a clip has been seen
  * @ranks: for whoever ranks them
+ * @states: what the model remembers
  *
  * A model that is ready to classify the frames of one element, with its labels. Reference counted: every frame in flight
  * holds it, so that its result is that of the model which it was submitted to, and is described by that model's labels.
- * @held, @clip and @ranks are of the thread that takes results; all else is immutable.
+ * @held, @clip and @ranks are of the thread that takes results, @states of that which submits; all else is immutable.
  */
 typedef struct GstVigLoaded GstVigLoaded;
 struct GstVigLoaded {
@@ -58,6 +61,7 @@ struct GstVigLoaded {
   GstVigHeld held;
   GstVigClip clip;
   VigRank *ranks;       /* [classes] */
+  GstVigStates states;
 
   /*< private >*/
   gatomicrefcount refs;

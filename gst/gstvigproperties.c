@@ -26,6 +26,7 @@
 #define DEFAULT_CLIP_MODE GST_VIG_CLIP_AUTO
 #define DEFAULT_CLIP_LENGTH 16
 #define DEFAULT_CLIP_STRIDE 1
+#define DEFAULT_CLIP_HOP 8
 #define DEFAULT_CLIP_TIME_CONSTANT 1.0
 #define DEFAULT_ENTER_THRESHOLD 0.0
 #define DEFAULT_LEAVE_THRESHOLD (-1.0)
@@ -37,8 +38,8 @@ enum {
   PROP_INTERVAL, PROP_HOLD_RESULT, PROP_HOLD_MAX, PROP_INPUT_SIZE, PROP_POST_MESSAGES, PROP_ORIENTATION, PROP_SHARE,
   PROP_MAX_BATCH, PROP_BATCH_DELAY, PROP_MAX_IN_FLIGHT, PROP_OVERLOAD, PROP_LATENCY_BUDGET,
   PROP_REGIONS, PROP_OBJECT_CLASSES, PROP_MIN_SIZE, PROP_MAX_OBJECTS,
-  PROP_RECLASSIFY_INTERVAL, PROP_CLIP_MODE, PROP_CLIP_LENGTH, PROP_CLIP_STRIDE, PROP_CLIP_TIME_CONSTANT, PROP_CLIP_RESET, PROP_ENTER_THRESHOLD,
-  PROP_LEAVE_THRESHOLD, PROP_MIN_DURATION, PROP_STATS
+  PROP_RECLASSIFY_INTERVAL, PROP_CLIP_MODE, PROP_CLIP_LENGTH, PROP_CLIP_STRIDE, PROP_CLIP_HOP,
+  PROP_CLIP_TIME_CONSTANT, PROP_CLIP_RESET, PROP_ENTER_THRESHOLD, PROP_LEAVE_THRESHOLD, PROP_MIN_DURATION, PROP_STATS
 };
 
 static GType
@@ -155,6 +156,9 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
     case PROP_CLIP_STRIDE:
       settings->clip.stride = g_value_get_uint (value);
       break;
+    case PROP_CLIP_HOP:
+      settings->clip.hop = g_value_get_uint (value);
+      break;
     case PROP_CLIP_TIME_CONSTANT:
       settings->clip.time_constant = g_value_get_double (value);
       break;
@@ -267,6 +271,9 @@ get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
       break;
     case PROP_CLIP_STRIDE:
       g_value_set_uint (value, settings->clip.stride);
+      break;
+    case PROP_CLIP_HOP:
+      g_value_set_uint (value, settings->clip.hop);
       break;
     case PROP_CLIP_TIME_CONSTANT:
       g_value_set_double (value, settings->clip.time_constant);
@@ -408,10 +415,13 @@ gst_vig_classify_install_properties (GObjectClass *class)
           "What an answer is of: the frame alone, or also those before it; what of it is possible depends on the model",
           gst_vig_clip_mode_get_type (), DEFAULT_CLIP_MODE, ready));
   g_object_class_install_property (class, PROP_CLIP_LENGTH, g_param_spec_uint ("clip-length", "Clip length",
-          "Frames of a window (clip-mode=mean)", 1, VIG_CONSENSUS_MAX_LENGTH, DEFAULT_CLIP_LENGTH, playing));
+          "Frames of a window (clip-mode=mean, joint)", 1, VIG_CONSENSUS_MAX_LENGTH, DEFAULT_CLIP_LENGTH, playing));
   g_object_class_install_property (class, PROP_CLIP_STRIDE, g_param_spec_uint ("clip-stride", "Clip stride",
-          "Of the classified frames before, every how-many-th is in the window (clip-mode=mean)", 1,
+          "Of the classified frames before, every how-many-th is in the window (clip-mode=mean, joint)", 1,
           VIG_CONSENSUS_MAX_STRIDE, DEFAULT_CLIP_STRIDE, playing));
+  g_object_class_install_property (class, PROP_CLIP_HOP, g_param_spec_uint ("clip-hop", "Clip hop",
+          "Of the classified frames, every how-many-th has an answer to the window that it ends; between, the last is held "
+          "(clip-mode=joint)", 1, VIG_CONSENSUS_MAX_LENGTH, DEFAULT_CLIP_HOP, playing));
   g_object_class_install_property (class, PROP_CLIP_TIME_CONSTANT, g_param_spec_double ("clip-time-constant",
           "Time constant of clips", "Seconds, by timestamps, in which what was seen fades to 1/e of its weight "
           "(clip-mode=ema)", VIG_CONSENSUS_MIN_TIME, VIG_CONSENSUS_MAX_TIME, DEFAULT_CLIP_TIME_CONSTANT, playing));
@@ -449,7 +459,7 @@ gst_vig_classify_init_properties (GstVigClassify *self)
     .hold_max = DEFAULT_HOLD_MAX, .orientation = DEFAULT_ORIENTATION, .regions = DEFAULT_REGIONS,
     .min_size = DEFAULT_MIN_SIZE, .max_objects = DEFAULT_MAX_OBJECTS, .reclassify_interval = DEFAULT_RECLASSIFY_INTERVAL,
     .latency_budget = DEFAULT_LATENCY_BUDGET,
-    .clip = { .length = DEFAULT_CLIP_LENGTH, .stride = DEFAULT_CLIP_STRIDE, .time_constant = DEFAULT_CLIP_TIME_CONSTANT,
+    .clip = { .length = DEFAULT_CLIP_LENGTH, .stride = DEFAULT_CLIP_STRIDE, .hop = DEFAULT_CLIP_HOP, .time_constant = DEFAULT_CLIP_TIME_CONSTANT,
       .reset = DEFAULT_CLIP_RESET },
   };
 }

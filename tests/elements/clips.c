@@ -140,8 +140,8 @@ test_refused_modes (void)
   g_autofree char *joint = model_over_time (TINY_JOINT), *stream = model_over_time (TINY_STREAM);
   expect_refusal (test_model (), "stream", "the model \"tiny-colours\" can do (none, mean, ema), found stream");
   expect_refusal (test_model (), "joint", "the model \"tiny-colours\" can do (none, mean, ema), found joint");
-  expect_refusal (joint, "mean", "the model \"tiny-joint\" can do (none), found mean");
-  expect_refusal (stream, "ema", "the model \"tiny-stream\" can do (none), found ema");
+  expect_refusal (joint, "mean", "the model \"tiny-joint\" can do (none, joint), found mean");
+  expect_refusal (stream, "ema", "the model \"tiny-stream\" can do (none, stream), found ema");
 }
 
 /* A model that cannot do what the one in use does is not taken; one that can begins anew. */

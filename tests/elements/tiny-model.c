@@ -106,7 +106,16 @@ add_head (Writer *w, int n_classes)
   add (w, "head.bias", bias_shape, n_classes);
 }
 
-/* What makes an image model one over time (docs/temporal.md), whose answers are the same all the same. */
+/* Numbers of all kinds, up to @scale. */
+static void
+add_varied (Writer *w, const char *name, const char *shape, gsize n, float scale)
+{
+  float *t = add (w, name, shape, n);
+  for (gsize i = 0; i < n; i++)
+    t[i] = scale * (float) ((gint32) ((guint32) (i + 1) * 0x9e3779b1u) / 2147483648.0);
+}
+
+/* What makes an image model one over time (docs/temporal.md). */
 static const char *const temporal_config[] = { [TINY_IMAGE] = "",
   [TINY_JOINT] = ",\"temporal\":{\"kind\":\"joint\",\"frames\":4,\"conv\":\"frame\"}",
   [TINY_STREAM] = ",\"temporal\":{\"kind\":\"stream\",\"after\":[0],\"grid\":2,\"width\":32,\"num_heads\":1,\"step\":0.04,"
@@ -116,19 +125,19 @@ static void
 add_temporal (Writer *w, TinyKind kind)
 {
   if (kind == TINY_JOINT) {
-    add (w, "temporal_pos_embed", "1,4,64", 4 * D);
-    add_filled (w, "blocks.0.attn.boundary", "32", D / 2, -200);
-    add_filled (w, "blocks.1.attn.boundary", "32", D / 2, -200);
+    add_varied (w, "temporal_pos_embed", "1,4,64", 4 * D, 1);
+    add_filled (w, "blocks.0.attn.boundary", "32", D / 2, -1);
+    add_filled (w, "blocks.1.attn.boundary", "32", D / 2, -1);
   } else if (kind == TINY_STREAM) {
     add_filled (w, "blocks.0.temporal.norm.weight", "64", D, 1);
-    add_filled (w, "blocks.0.temporal.qkv_proj.weight", "64,64", 64 * D, 0.015625f);
-    add (w, "blocks.0.temporal.gk_proj.0.weight", "16,64", 16 * D);
-    add (w, "blocks.0.temporal.gk_proj.1.weight", "16,16", 16 * 16);
+    add_varied (w, "blocks.0.temporal.qkv_proj.weight", "64,64", 64 * D, 0.5f);
+    add_varied (w, "blocks.0.temporal.gk_proj.0.weight", "16,64", 16 * D, 0.5f);
+    add_varied (w, "blocks.0.temporal.gk_proj.1.weight", "16,16", 16 * 16, 0.5f);
     add (w, "blocks.0.temporal.gk_proj.1.bias", "16", 16);
-    add (w, "blocks.0.temporal.g_proj.weight", "32,64", 32 * D);
+    add_varied (w, "blocks.0.temporal.g_proj.weight", "32,64", 32 * D, 0.5f);
     add (w, "blocks.0.temporal.g_proj.bias", "32", 32);
     add_filled (w, "blocks.0.temporal.g_norm.weight", "32", 32, 1);
-    add (w, "blocks.0.temporal.o_proj.weight", "64,32", 32 * D);
+    add_varied (w, "blocks.0.temporal.o_proj.weight", "64,32", 32 * D, 1);
   }
 }
 

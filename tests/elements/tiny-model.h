@@ -23,7 +23,8 @@ void tiny_model_write_as (const char *path, const char *name, const char *const 
 /* What a model takes. */
 typedef enum { TINY_IMAGE, TINY_JOINT, TINY_STREAM } TinyKind;
 
-/* One that takes windows of frames, or that has a memory, and says of each frame what the model of images says. */
+/* One that takes windows of frames, or that has a memory: what it says depends on all that it has seen, and is not to be
+ * understood. */
 void tiny_model_write_over_time (const char *path, TinyKind kind);
 
 #endif

@@ -15,6 +15,9 @@ import random
 import subprocess
 import sys
 import tempfile
+from collections import namedtuple
+from fractions import Fraction
+from functools import partial
 
 import gi
 import numpy as np
@@ -80,16 +83,19 @@ def even(frames):
     return [np.ascontiguousarray(f[:h // 16 * 16, :w // 16 * 16]) for f in frames]
 
 
-def push(chain, frames, beside=""):
-    """Frames through a GStreamer chain, at 25 a second: [(pts, frame)]. `beside`: another source, which need not end."""
+def push(chain, frames, beside="", rate=25, prepare=None):
+    """Frames through a GStreamer chain: [(pts, frame)]. `beside`: another source, which need not end; `prepare`: called with the pipeline."""
     h, w = frames[0].shape[:2]
+    per_second = Fraction(rate)
     pipeline = Gst.parse_launch("appsrc name=source format=time block=true ! video/x-raw,format=RGB,"
-                                f"width={w},height={h},framerate=25/1 ! videoconvert ! {chain} ! {SINK} {beside}")
+                                f"width={w},height={h},framerate={per_second.numerator}/{per_second.denominator} ! videoconvert ! {chain} ! {SINK} {beside}")
     source, sink = pipeline.get_by_name("source"), pipeline.get_by_name("sink")
     source.set_property("max-bytes", 1 << 30)
+    if prepare:
+        prepare(pipeline)
     for i, frame in enumerate(frames):
         buffer = Gst.Buffer.new_wrapped(frame.tobytes())
-        buffer.pts, buffer.duration = i * Gst.SECOND // 25, Gst.SECOND // 25
+        buffer.pts, buffer.duration = int(i * Gst.SECOND / per_second), int(Gst.SECOND / per_second)
         source.emit("push-buffer", buffer)
     source.emit("end-of-stream")
     got = list(itertools.islice(pulled(pipeline, sink), len(frames)))
@@ -97,56 +103,56 @@ def push(chain, frames, beside=""):
     return got
 
 
-def gst(chain, frames, beside=""):
-    return [frame for _, frame in push(chain, frames, beside)]
+def gst(chain, frames, *more, **named):
+    return [frame for _, frame in push(chain, frames, *more, **named)]
 
 
 def ffmpeg(arguments, data=b""):
     return subprocess.run(["ffmpeg", "-v", "quiet", *arguments], input=data, stdout=subprocess.PIPE).stdout
 
 
-def ffmpeg_filter(graph, frames, inputs=()):
+def ffmpeg_filter(graph, frames, inputs=(), rate=25):
     """Frames through an FFmpeg filter graph (`inputs`: further lavfi sources)."""
     h, w = frames[0].shape[:2]
-    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{w}x{h}"]
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{w}x{h}", "-r", str(rate)]
     more = [a for i in inputs for a in ("-f", "lavfi", "-i", i)]
     out = ffmpeg([*raw, "-i", "-", *more, "-filter_complex", graph, "-frames:v", str(len(frames)), "-f", "rawvideo",
                   "-pix_fmt", "rgb24", "-"], b"".join(f.tobytes() for f in frames))
     return list(np.frombuffer(out, np.uint8).reshape(-1, h, w, 3))
 
 
-# ---- the faults ------------------------------------------------------------------------------------------------------
+# ---- the faults: generators of (variant, function that makes it) -------------------------------------------------------
 
 def normal_variants(rnd, frames):
     h = frames[0].shape[0]
-    yield "as it is", frames
-    yield "night", gst(f"gamma gamma={rnd.uniform(0.55, 0.8):.2f} ! videobalance brightness=-{rnd.uniform(0.05, 0.2):.2f} "
+    yield "as it is", lambda: frames
+    yield "night", partial(gst, f"gamma gamma={rnd.uniform(0.55, 0.8):.2f} ! videobalance brightness=-{rnd.uniform(0.05, 0.2):.2f} "
                        "saturation=0.6", frames)
-    yield "night, noise", ffmpeg_filter(f"eq=brightness=-0.1:contrast=0.6:gamma=0.8,noise=alls={rnd.randint(8, 22)}:allf=t", frames)
-    yield "grey", gst("videobalance saturation=0", frames)
-    yield "infrared", ffmpeg_filter("hue=s=0,vignette=PI/4.5,noise=alls=9:allf=t+u", frames)
+    yield "night, noise", partial(ffmpeg_filter, f"eq=brightness=-0.1:contrast=0.6:gamma=0.8,noise=alls={rnd.randint(8, 22)}:allf=t", frames)
+    yield "grey", partial(gst, "videobalance saturation=0", frames)
+    yield "infrared", partial(ffmpeg_filter, "hue=s=0,vignette=PI/4.5,noise=alls=9:allf=t+u", frames)
     fog = rnd.choice(["0xC8CCD0", "0xB0B0B0", "0xDDDDD8"])
-    yield "fog", ffmpeg_filter(f"[1]format=rgba,colorchannelmixer=aa={rnd.uniform(0.35, 0.55):.2f}[f];[0][f]overlay=shortest=1", frames,
+    yield "fog", partial(ffmpeg_filter, f"[1]format=rgba,colorchannelmixer=aa={rnd.uniform(0.35, 0.55):.2f}[f];[0][f]overlay=shortest=1", frames,
                                [f"color={fog}:s={frames[0].shape[1]}x{h}:r=25"])
-    yield "low bit rate", gst(f"{I420} ! x264enc bitrate={rnd.randint(150, 400)} speed-preset=veryfast tune=zerolatency ! avdec_h264", frames)
-    yield "jpeg", gst(f"jpegenc quality={rnd.randint(12, 30)} ! jpegdec", frames)
-    yield "text", gst("timeoverlay font-desc=\"Sans 14\" ! textoverlay text=\"Camera 3\" valignment=top halignment=right", frames)
-    yield "cold", ffmpeg_filter(f"colorbalance=bs=0.25:rs=-0.2,eq=contrast={rnd.uniform(0.7, 1.2):.2f}", frames)
+    yield "low bit rate", partial(gst, f"{I420} ! x264enc bitrate={rnd.randint(150, 400)} speed-preset=veryfast tune=zerolatency ! avdec_h264", frames)
+    yield "jpeg", partial(gst, f"jpegenc quality={rnd.randint(12, 30)} ! jpegdec", frames)
+    yield "text", partial(gst, "timeoverlay font-desc=\"Sans 14\" ! textoverlay text=\"Camera 3\" valignment=top halignment=right", frames)
+    yield "cold", partial(ffmpeg_filter, f"colorbalance=bs=0.25:rs=-0.2,eq=contrast={rnd.uniform(0.7, 1.2):.2f}", frames)
 
 
 def defocused_variants(rnd, frames):
-    """(variant, frames, sigma as a share of the height)"""
+    """(variant, function, sigma as a share of the height)"""
     h = frames[0].shape[0]
     for name, low, high in (("mild", 0.014, 0.02), ("middle", 0.02, 0.035), ("strong", 0.035, 0.055)):
         share = rnd.uniform(low, high)
         if share * h <= 20:   # the element's limit
-            yield f"gaussianblur, {name}", gst(f"gaussianblur sigma={share * h:.2f}", frames), share
+            yield f"gaussianblur, {name}", partial(gst, f"gaussianblur sigma={share * h:.2f}", frames), share
         share = rnd.uniform(low, high)
         radius = round(share * h * 3 ** 0.5)   # a box of half width r has sigma r / sqrt 3
-        yield f"avgblur, {name}", ffmpeg_filter(f"avgblur=sizeX={radius}:sizeY={radius}", frames), radius / 3 ** 0.5 / h
+        yield f"avgblur, {name}", partial(ffmpeg_filter, f"avgblur=sizeX={radius}:sizeY={radius}", frames), radius / 3 ** 0.5 / h
     w, n = frames[0].shape[1], rnd.uniform(24, 40)   # lines left; measured as a sigma of about 0.45 lines
     small = f"video/x-raw,width={int(n * w / h) // 2 * 2},height={int(n) // 2 * 2}"
-    yield "videoscale", gst(f"videoscale method=lanczos ! {small} ! videoscale method=bilinear ! "
+    yield "videoscale", partial(gst, f"videoscale method=lanczos ! {small} ! videoscale method=bilinear ! "
                             f"video/x-raw,width={w},height={h}", frames), 0.6 / n
 
 
@@ -166,19 +172,18 @@ SKINS = {"beige": (232, 214, 186), "skin": (205, 150, 120), "dark skin": (92, 58
 
 
 def covered_variants(rnd, frames):
-    """(variant, frames, share of the picture hidden, measured on black and white frames)"""
+    """(variant, function); the function gives frames and the share of the picture hidden, measured on black and white frames"""
     h, w = frames[0].shape[:2]
     probes = [np.zeros_like(frames[0]), np.full_like(frames[0], 255)]
 
-    def shown(name, run):
+    def shown(run):
         out = run(frames + probes)
-        if len(out) == len(frames) + 2:
-            share = float(((out[-1].astype(int) - out[-2]).mean(2) < 128).mean())
-            yield name, out[:-2], share
+        share = float(((out[-1].astype(int) - out[-2]).mean(2) < 128).mean())
+        return (out[:-2], share) if len(out) == len(frames) + 2 else ([], 0.0)
 
     for name in rnd.sample(list(SKINS), 4):
         blob = soft_blob(rnd, w, h, SKINS[name])
-        yield from shown(f"blob, {name}", lambda f: ffmpeg_filter("[1]format=rgba[o];[0][o]overlay=shortest=0:format=rgb", f, [blob]))
+        yield f"blob, {name}", partial(shown, lambda f: ffmpeg_filter("[1]format=rgba[o];[0][o]overlay=shortest=0:format=rgb", f, [blob]))
     for name in rnd.sample(list(SKINS), 2):
         r, g, b = SKINS[name]
         bw, bh = int(w * rnd.uniform(0.82, 1)), int(h * rnd.uniform(0.8, 0.95))
@@ -187,15 +192,15 @@ def covered_variants(rnd, frames):
         chain = ("c.sink_0 compositor name=c background=black "
                  f"sink_1::xpos={x} sink_1::ypos={y} ! video/x-raw,width={w},height={h} ")
         box = f"videotestsrc pattern=solid-color foreground-color={argb} ! video/x-raw,width={bw},height={bh},framerate=25/1 ! c.sink_1"
-        yield from shown(f"box, {name}", lambda f: gst(chain, f, box))
+        yield f"box, {name}", partial(shown, lambda f: gst(chain, f, box))
     with tempfile.NamedTemporaryFile("w", suffix=".svg") as svg:
         svg.write(hand(rnd, w, h))
         svg.flush()
-        yield from shown("fingers", lambda f: gst(f"rsvgoverlay location={svg.name} width={w} height={h}", f))
+        yield "fingers", partial(shown, lambda f: gst(f"rsvgoverlay location={svg.name} width={w} height={h}", f))
     texture = rnd.choice(sorted(glob.glob(TEXTURES)))
     tw, th = int(w * rnd.uniform(0.8, 0.98)), int(h * rnd.uniform(0.8, 0.98))
     x, y = rnd.choice([0, w - tw]), rnd.choice([0, h - th])
-    yield from shown("texture, " + os.path.basename(texture).split("-")[0], lambda f: gst(
+    yield "texture, " + os.path.basename(texture).split("-")[0], partial(shown, lambda f: gst(
         f"gdkpixbufoverlay location={texture} offset-x={x} offset-y={y} overlay-width={tw} overlay-height={th}", f))
 
 
@@ -215,28 +220,29 @@ def hand(rnd, w, h):
 
 
 def over_exposed_variants(rnd, frames):
-    yield "videobalance", gst(f"videobalance brightness={rnd.uniform(0.25, 0.6):.2f} contrast={rnd.uniform(1.2, 2):.2f}", frames)
-    yield "gamma", gst(f"gamma gamma={rnd.uniform(2, 4):.1f} ! videobalance contrast={rnd.uniform(1.3, 1.9):.2f}", frames)
-    yield "exposure", ffmpeg_filter(f"format=gbrpf32le,exposure=exposure={rnd.uniform(1, 2.6):.2f}", frames)
-    yield "eq", ffmpeg_filter(f"eq=brightness={rnd.uniform(0.2, 0.5):.2f}:contrast={rnd.uniform(1.3, 2.2):.2f}", frames)
-    yield "curves", ffmpeg_filter(f"curves=all='0/0 {rnd.uniform(0.2, 0.45):.2f}/1 1/1'", frames)
+    yield "videobalance", partial(gst, f"videobalance brightness={rnd.uniform(0.25, 0.6):.2f} contrast={rnd.uniform(1.2, 2):.2f}", frames)
+    yield "gamma", partial(gst, f"gamma gamma={rnd.uniform(2, 4):.1f} ! videobalance contrast={rnd.uniform(1.3, 1.9):.2f}", frames)
+    yield "exposure", partial(ffmpeg_filter, f"format=gbrpf32le,exposure=exposure={rnd.uniform(1, 2.6):.2f}", frames)
+    yield "eq", partial(ffmpeg_filter, f"eq=brightness={rnd.uniform(0.2, 0.5):.2f}:contrast={rnd.uniform(1.3, 2.2):.2f}", frames)
+    yield "curves", partial(ffmpeg_filter, f"curves=all='0/0 {rnd.uniform(0.2, 0.45):.2f}/1 1/1'", frames)
 
 
-SIZES = [(320, 240), (640, 360), (640, 480), (1280, 720)]
+Take = namedtuple("Take", "count step sizes", defaults=[2, 7, [(320, 240), (640, 360), (640, 480), (1280, 720)]])
 TEXT = " ! textoverlay text=\"{}\" valignment={} font-desc=\"Sans {}\""
 
 
-def source_frames(rnd, chain, count=2):
-    w, h = rnd.choice(SIZES)
-    pipeline = Gst.parse_launch(f"videotestsrc num-buffers={count * 7} {chain.format(w=w, h=h)} ! {SINK}")
-    return [f for _, f in pulled(pipeline, pipeline.get_by_name("sink"))][::7]
+def source_frames(rnd, take, chain):
+    w, h = rnd.choice(take.sizes)
+    pipeline = Gst.parse_launch(f"videotestsrc num-buffers={take.count * take.step} {chain.format(w=w, h=h)} ! {SINK}")
+    return [f for _, f in pulled(pipeline, pipeline.get_by_name("sink"))][::take.step]
 
 
-def lavfi_frames(rnd, source, count=2):
-    w, h = rnd.choice(SIZES)
+def lavfi_frames(rnd, take, source):
+    w, h = rnd.choice(take.sizes)
     source = source.format(size=f"{w}x{h}") if "{size}" in source else f"{source},scale={w}:{h}"
-    out = ffmpeg(["-f", "lavfi", "-i", source, "-frames:v", str(count * 7), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
-    return list(np.frombuffer(out, np.uint8).reshape(-1, h, w, 3))[::7]
+    out = ffmpeg(["-f", "lavfi", "-i", source, "-frames:v", str(take.count * take.step), "-f", "rawvideo",
+                  "-pix_fmt", "rgb24", "-"])
+    return list(np.frombuffer(out, np.uint8).reshape(-1, h, w, 3))[::take.step]
 
 
 CAPS = "! video/x-raw,width={w},height={h}"
@@ -248,49 +254,49 @@ LAVFI_PATTERNS = ["testsrc=size={size}", "testsrc2=size={size}", "smptebars=size
                   "colorspectrum=size={size}", "colorchart", "gradients=size={size}:nb_colors=4"]
 
 
-def pattern_variants(rnd):
+def pattern_variants(rnd, take=Take()):
     for _ in range(6):
         for name in PATTERNS:
             text = rnd.choice(["", "", " ! timeoverlay", TEXT.format("Studio 1", "bottom", 20)])
-            yield name.split(" k")[0], source_frames(rnd, f"pattern={name} {CAPS}{text}")
+            yield name.split(" k")[0], partial(source_frames, rnd, take, f"pattern={name} {CAPS}{text}")
         for name in LAVFI_PATTERNS:
-            yield "ffmpeg " + name.split("=")[0], lavfi_frames(rnd, name)
+            yield "ffmpeg " + name.split("=")[0], partial(lavfi_frames, rnd, take, name)
 
 
-def snow_variants(rnd):
+def snow_variants(rnd, take=Take()):
     for _ in range(30):
-        yield "videotestsrc", source_frames(rnd, f"pattern=snow {CAPS}")
-        yield "videotestsrc, coarse", source_frames(rnd, "pattern=snow ! video/x-raw,width=240,height=180 ! videoscale " + CAPS)
-        yield "videotestsrc, text", source_frames(rnd, f"pattern=snow {CAPS} ! timeoverlay")
-        yield "ffmpeg noise", lavfi_frames(rnd, f"color=gray:size={{size}},noise=alls={rnd.randint(60, 100)}:allf=t")
-        yield "ffmpeg random", lavfi_frames(rnd, "color=black:s=320x240,geq=lum='random(1)*255':cb=128:cr=128")
-        yield "ffmpeg, colour", lavfi_frames(rnd, "color=gray:s=320x240,format=gbrp,geq=r='random(1)*255':g='random(2)*255':b='random(3)*255'")
+        yield "videotestsrc", partial(source_frames, rnd, take, f"pattern=snow {CAPS}")
+        yield "videotestsrc, coarse", partial(source_frames, rnd, take, "pattern=snow ! video/x-raw,width=240,height=180 ! videoscale " + CAPS)
+        yield "videotestsrc, text", partial(source_frames, rnd, take, f"pattern=snow {CAPS} ! timeoverlay")
+        yield "ffmpeg noise", partial(lavfi_frames, rnd, take, f"color=gray:size={{size}},noise=alls={rnd.randint(60, 100)}:allf=t")
+        yield "ffmpeg random", partial(lavfi_frames, rnd, take, "color=black:s=320x240,geq=lum='random(1)*255':cb=128:cr=128")
+        yield "ffmpeg, colour", partial(lavfi_frames, rnd, take, "color=gray:s=320x240,format=gbrp,geq=r='random(1)*255':g='random(2)*255':b='random(3)*255'")
 
 
-def solid_variants(rnd):
+def solid_variants(rnd, take=Take()):
     for _ in range(30):
         argb = (255 << 24) | rnd.randrange(1 << 24)
-        yield "any colour", source_frames(rnd, f"pattern=solid-color foreground-color={argb} {CAPS}")
+        yield "any colour", partial(source_frames, rnd, take, f"pattern=solid-color foreground-color={argb} {CAPS}")
         name = rnd.choice(["white", "red", "green", "blue"])
-        yield name, source_frames(rnd, f"pattern={name} {CAPS}")
+        yield name, partial(source_frames, rnd, take, f"pattern={name} {CAPS}")
         argb = rnd.choice([0xFF0000FF, 0xFF808080, 0xFF0000A0, 0xFFC0C0C0, 0xFF404860])
         text = TEXT.format(rnd.choice(["NO SIGNAL", "Video loss", "No connection"]), "center", rnd.randint(16, 32))
-        yield "no signal", source_frames(rnd, f"pattern=solid-color foreground-color={argb} {CAPS}{text}")
+        yield "no signal", partial(source_frames, rnd, take, f"pattern=solid-color foreground-color={argb} {CAPS}{text}")
         colour = f"0x{rnd.randrange(1 << 24):06x}"
-        yield "ffmpeg, noise", lavfi_frames(rnd, f"color={colour}:size={{size}},noise=alls={rnd.randint(2, 7)}:allf=t")
-        yield "ffmpeg, vignette", lavfi_frames(rnd, f"color={colour}:size={{size}},vignette=PI/12")
+        yield "ffmpeg, noise", partial(lavfi_frames, rnd, take, f"color={colour}:size={{size}},noise=alls={rnd.randint(2, 7)}:allf=t")
+        yield "ffmpeg, vignette", partial(lavfi_frames, rnd, take, f"color={colour}:size={{size}},vignette=PI/12")
 
 
-def black_variants(rnd):
+def black_variants(rnd, take=Take()):
     for _ in range(30):
-        yield "videotestsrc", source_frames(rnd, f"pattern=black {CAPS}")
-        yield "text", source_frames(rnd, f"pattern=black {CAPS} ! timeoverlay" + TEXT.format("CAM 2", "bottom", 18))
-        yield "noise", lavfi_frames(rnd, f"color=0x{rnd.choice(['030303', '060607', '080606'])}:size={{size}},noise=alls={rnd.randint(2, 14)}:allf=t")
+        yield "videotestsrc", partial(source_frames, rnd, take, f"pattern=black {CAPS}")
+        yield "text", partial(source_frames, rnd, take, f"pattern=black {CAPS} ! timeoverlay" + TEXT.format("CAM 2", "bottom", 18))
+        yield "noise", partial(lavfi_frames, rnd, take, f"color=0x{rnd.choice(['030303', '060607', '080606'])}:size={{size}},noise=alls={rnd.randint(2, 14)}:allf=t")
 
 
 def dark_variants(rnd, frames):
-    yield "videobalance", gst("videobalance brightness=-0.95 contrast=0.3", frames)
-    yield "curves", ffmpeg_filter(f"curves=all='0/0 1/{rnd.uniform(0.03, 0.12):.2f}',noise=alls=3:allf=t", frames)
+    yield "videobalance", partial(gst, "videobalance brightness=-0.95 contrast=0.3", frames)
+    yield "curves", partial(ffmpeg_filter, f"curves=all='0/0 1/{rnd.uniform(0.03, 0.12):.2f}',noise=alls=3:allf=t", frames)
 
 
 LOSSES = [("RTP H.264", I420 + " ! x264enc tune=zerolatency speed-preset=veryfast bitrate={rate} key-int-max=24 sliced-threads=false ! "
@@ -306,24 +312,28 @@ LOSSES = [("RTP H.264", I420 + " ! x264enc tune=zerolatency speed-preset=veryfas
 
 
 def blocky_variants(rnd, clip):
-    """(variant, damaged frames, the same frames without loss), matched by timestamp or by number."""
-    for name, chain in LOSSES:
-        rate, loss = rnd.randint(800, 2500), rnd.choice([0.004, 0.01, 0.02, 0.04])
-        seconds = lambda got: {pts: frame for pts, frame in got}
-        clean = seconds(push(chain.format(rate=rate, loss=0, loss_of_bytes=0), clip))
-        damaged = seconds(push(chain.format(rate=rate, loss=loss, loss_of_bytes=loss / 30), clip))
-        both = sorted(set(clean) & set(damaged))
-        yield name, [damaged[t] for t in both], [clean[t] for t in both]
+    """(variant, function); the function gives damaged frames and the same without loss, matched by timestamp or by number."""
     h, w = clip[0].shape[:2]
-    for name, encoder, container in (("bits, MPEG-4", ["mpeg4", "-q:v", "5"], "m4v"), ("bits, H.264", ["libx264", "-crf", "24", "-x264-params", "slices=4"], "h264"),
-                                     ("bits, MPEG-2", ["mpeg2video", "-q:v", "4"], "mpeg2video")):
+
+    def lossy(chain, rate, loss):
+        clean = dict(push(chain.format(rate=rate, loss=0, loss_of_bytes=0), clip))
+        damaged = dict(push(chain.format(rate=rate, loss=loss, loss_of_bytes=loss / 30), clip))
+        both = sorted(set(clean) & set(damaged))
+        return [damaged[t] for t in both], [clean[t] for t in both]
+
+    def bit_errors(encoder, container):
         stream = ffmpeg(["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{w}x{h}", "-i", "-", "-pix_fmt", "yuv420p", "-g", "16",
                          "-c:v", *encoder, "-f", container, "-"], b"".join(f.tobytes() for f in clip))
         noise = ["-c", "copy", "-bsf:v", f"noise=amount={rnd.choice([700, 2000, 5000])}", "-f", container, "-"]
         bad = ffmpeg(["-f", container, "-i", "-", *noise], stream)
         clean, damaged = (stream_frames(s, container, w, h) for s in (stream, bad))
-        if len(clean) == len(damaged):
-            yield name, damaged, clean
+        return (damaged, clean) if len(clean) == len(damaged) else ([], [])
+
+    for name, chain in LOSSES:
+        yield name, partial(lossy, chain, rnd.randint(800, 2500), rnd.choice([0.004, 0.01, 0.02, 0.04]))
+    for name, encoder, container in (("bits, MPEG-4", ["mpeg4", "-q:v", "5"], "m4v"), ("bits, H.264", ["libx264", "-crf", "24", "-x264-params", "slices=4"], "h264"),
+                                     ("bits, MPEG-2", ["mpeg2video", "-q:v", "4"], "mpeg2video")):
+        yield name, partial(bit_errors, encoder, container)
 
 
 def stream_frames(stream, container, w, h):
@@ -371,27 +381,50 @@ def add_video(todo, rnd, name, path):
     clip = frames[start:start + CLIP]
     del frames
     views = [p.view(f) for f in stills]
-    for variant, got in normal_variants(rnd, stills):
-        for f in got:
+    for variant, make in normal_variants(rnd, stills):
+        for f in make():
             todo.add("normal", variant, name, f, p.is_normal(p.view(f)))
-    for variant, got, share in defocused_variants(rnd, stills):
-        for f, sharp in zip(got, views):
+    for variant, make, share in defocused_variants(rnd, stills):
+        for f, sharp in zip(make(), views):
             todo.add("defocused", variant, name, f, p.is_defocused(sharp, p.view(f), share))
-    for variant, got, share in covered_variants(rnd, stills):
+    for variant, make in covered_variants(rnd, stills):
+        got, share = make()
         for f in got:
-            flat = share > 0.9 and p.view(f).std((0, 1)).max() < 12
-            todo.add("covered", variant, name, f, p.is_covered(share) and not flat)
-    for variant, got in over_exposed_variants(rnd, stills):
-        for f in got:
+            todo.add("covered", variant, name, f, is_covered(p.view(f), share))
+    for variant, make in over_exposed_variants(rnd, stills):
+        for f in make():
             todo.add("over-exposed", variant, name, f, p.is_over_exposed(p.view(f)))
-    for variant, got in dark_variants(rnd, stills[:3]):
-        for f in got:
+    for variant, make in dark_variants(rnd, stills[:3]):
+        for f in make():
             todo.add("black", variant, name, f, p.is_black(p.view(f)))
-    for variant, bad, clean in blocky_variants(rnd, clip):
+    for variant, make in blocky_variants(rnd, clip):
+        bad, clean = make()
         clean = [p.view(f) for f in clean]
         shown = [b for i, b in enumerate(bad) if p.is_normal(clean[i]) and p.is_blocky(clean[max(0, i - 12):i + 13], p.view(b))]
         for b in rnd.sample(shown, min(6, len(shown))):
             todo.add("blocky", variant, name, b, True)
+
+
+def is_covered(seen, share):
+    """A plain sheet over everything is no picture of a cover: nobody could tell it from solid-colour."""
+    return p.is_covered(share) and not (share > 0.9 and seen.std((0, 1)).max() < 12)
+
+
+def is_generated(label, variant, seen):
+    """Text on a plain picture is allowed beyond the limits."""
+    limit = {"test-pattern": p.is_pattern, "snow": p.is_snow, "solid-colour": p.is_solid, "black": p.is_black}[label]
+    return limit(seen) or "text" in variant or variant == "no signal"
+
+
+GENERATED = {"test-pattern": pattern_variants, "snow": snow_variants, "solid-colour": solid_variants, "black": black_variants}
+
+
+def find(media, path):
+    """Where a video of VIDEOS lies, or None."""
+    found = [path] if os.path.exists(path) else glob.glob(os.path.join(media, "**", path), recursive=True)
+    if not found:
+        print("missing:", path)
+    return found[0] if found else None
 
 
 def main(media, out, seed=2026):
@@ -399,16 +432,12 @@ def main(media, out, seed=2026):
     rnd = random.Random(int(seed))
     todo = Set(out)
     for name, path in VIDEOS.items():
-        found = [path] if os.path.exists(path) else glob.glob(os.path.join(media, "**", path), recursive=True)
-        if not found:
-            print("missing:", path)
-            continue
-        add_video(todo, rnd, name, found[0])
-    for label, variants, limit in (("test-pattern", pattern_variants, p.is_pattern), ("snow", snow_variants, p.is_snow),
-                                   ("solid-colour", solid_variants, p.is_solid), ("black", black_variants, p.is_black)):
-        for variant, frames in variants(rnd):
-            for f in frames:   # text on a plain picture is allowed beyond the limits
-                todo.add(label, variant, "generator", f, limit(p.view(f)) or "text" in variant or variant == "no signal")
+        if found := find(media, path):
+            add_video(todo, rnd, name, found)
+    for label, variants in GENERATED.items():
+        for variant, make in variants(rnd):
+            for f in make():
+                todo.add(label, variant, "generator", f, is_generated(label, variant, p.view(f)))
     todo.finish(rnd)
 
 

@@ -46,19 +46,20 @@ def with_torch(model_path, files):
     return got
 
 
-def print_matrix(frames, got):
-    n = len(p.LABELS)
+def print_matrix(frames, got, labels=p.LABELS, of="frames"):
+    n = len(labels)
     matrix = np.zeros((n, n), int)
     for f, g in zip(frames, got):
-        matrix[p.LABELS.index(f["label"]), p.LABELS.index(g)] += 1
-    print(f"{'is \\ said':14s}" + "".join(f"{name[:9]:>10s}" for name in p.LABELS) + "    recall")
-    for name, row in zip(p.LABELS, matrix):
-        print(f"{name:14s}" + "".join(f"{v or '.':>10}" for v in row) + f"{row[p.LABELS.index(name)] / max(1, row.sum()):10.1%}")
+        matrix[labels.index(f["label"]), labels.index(g)] += 1
+    print(f"{'is \\ said':14s}" + "".join(f"{name[:9]:>10s}" for name in labels) + "    recall")
+    for name, row in zip(labels, matrix):
+        print(f"{name:14s}" + "".join(f"{v or '.':>10}" for v in row) + f"{row[labels.index(name)] / max(1, row.sum()):10.1%}")
     precision = matrix.diagonal() / matrix.sum(0).clip(1)
     print(f"{'precision':14s}" + "".join(f"{v:10.1%}" for v in precision))
-    recalls = matrix.diagonal() / matrix.sum(1).clip(1)
-    print(f"top-1 {matrix.trace() / matrix.sum():.1%} of {matrix.sum()} frames; mean recall {recalls.mean():.1%}; "
-          f"lowest {p.LABELS[int(recalls.argmin())]} {recalls.min():.1%}")
+    there = matrix.sum(1) > 0
+    recalls = np.where(there, matrix.diagonal() / matrix.sum(1).clip(1), 1.0)
+    print(f"top-1 {matrix.trace() / matrix.sum():.1%} of {matrix.sum()} {of}; mean recall {recalls[there].mean():.1%}; "
+          f"lowest {labels[int(recalls.argmin())]} {recalls.min():.1%}")
 
 
 def print_shares(title, key, frames, got):

@@ -262,33 +262,39 @@ def add_frame_fault(todo, video, label):
         return todo.add(label, variant, video.name, got, rate, lambda decoded, views: all(map(one, clean, last_second(views, rate))))
 
 
-def add_damaged(todo, video, clips):
-    """Clips out of a long run of a damaged stream, where a second of damage ends."""
+HEAVY = (0.01, 0.03, 0.06), (200, 500, 1500)   # losses of packets, wrong bytes: so that the damage lasts
+
+
+def add_damaged(todo, video, wanted):
+    """Up to three clips out of a run of a damaged stream, where a second of damage ends."""
     rnd = todo.rnd
-    frames = video.scene(rnd, 25, 10)
+    frames = video.scene(rnd, 25, 7)
     if not frames:
         return
     way = todo.ways(e.blocky_variants, "blocky", frames[:1])[0]
     todo.tried["blocky", way] += 1
-    for i, (variant, make) in enumerate(e.blocky_variants(rnd, frames)):
-        if i != way:
-            continue
-        bad, clean = make()
-        seen, clean = [p.view(f) for f in bad], [p.view(f) for f in clean]
-        blocky = lambda i, view: (p.damaged_share(clean[i:i + 1], view) >= 0.12   # of one clean view: an upper bound, and cheap
-                                  and p.is_blocky(clean[max(0, i - 12):i + 13:2], view))
-        bad_at = {i: blocky(i, seen[i]) for i in range(0, len(bad), 5)}
-        ends = [i for i in bad_at if i >= 105 and all(bad_at[i - j] for j in range(0, 25, 5))]
-        rnd.shuffle(ends)
-        made = []
-        for end in ends:
-            if len(made) < clips and all(abs(end - m) > 40 for m in made):
+    for i, (variant, make) in enumerate(e.blocky_variants(rnd, frames, *HEAVY)):
+        if i == way:
+            bad, clean = make()
+            break
+    seen, clean = [p.view(f) for f in bad], [p.view(f) for f in clean]
+
+    def blocky(i, view):
+        return (p.damaged_share(clean[i:i + 1], view) >= 0.12   # an upper bound, and cheap
+                and p.is_blocky(clean[max(0, i - 12):i + 13:2], view))
+
+    hit = {i: blocky(i, seen[i]) for i in range(0, len(bad), 5)}
+    ends = [i for i in hit if i >= 60 and hit[i] and sum(hit[i - j] for j in range(0, 25, 5)) >= 4]
+    rnd.shuffle(ends)
+    made = []
+    for end in ends:
+        if len(made) < min(3, wanted) and all(abs(end - m) > 30 for m in made):
+            rate = rnd.choice([r for r in RATES if r <= (end + 1) / 4])
+            first = max(0, end + 1 - round(rnd.uniform(4, 5) * rate))
+            back = range(0, round(rate), 3)
+            damaged = lambda _, views: blocky(end, views[-1]) and sum(blocky(end - j, views[-1 - j]) for j in back) >= 0.8 * len(back)
+            if todo.add("blocky", variant, video.name, bad[first:end + 1], rate, damaged):
                 made.append(end)
-                rate = rnd.choice([25, 25, 30, 15] if video.rate > 15 else [12.5, 15, 25])
-                first = max(0, end + 1 - round(rnd.uniform(4, 5) * rate))
-                at = lambda decoded, views: sum(blocky(end - j, views[-1 - j]) for j in range(0, round(rate), 4)) >= 0.8 * len(range(0, round(rate), 4)) \
-                    and blocky(end, views[-1])
-                todo.add("blocky", variant, video.name, bad[first:end + 1], rate, at)
 
 
 def add_generated(todo, label, variants):
@@ -333,9 +339,10 @@ def add_video(todo, video, share):
     for label in "defocused", "covered", "over-exposed":
         again(todo, of[label], add_frame_fault, video, label)
     again(todo, min(of["black"], 1), add_frame_fault, video, "black")
-    for _ in range(of["blocky"]):
-        if sum(c["label"] == "blocky" and c["video"] == video.name for c in todo.entries) < of["blocky"]:
-            add_damaged(todo, video, 2)
+    for _ in range(3 * of["blocky"]):
+        have = sum(c["label"] == "blocky" and c["video"] == video.name for c in todo.entries)
+        if have < of["blocky"]:
+            add_damaged(todo, video, of["blocky"] - have)
 
 
 def main(media, out, seed, clips=32):

@@ -311,8 +311,10 @@ LOSSES = [("RTP H.264", I420 + " ! x264enc tune=zerolatency speed-preset=veryfas
                            "breakmydata skip=400 probability={loss_of_bytes} ! h264parse ! avdec_h264 output-corrupt=true max-errors=-1")]
 
 
-def blocky_variants(rnd, clip):
-    """(variant, function); the function gives damaged frames and the same without loss, matched by timestamp or by number."""
+def blocky_variants(rnd, clip, losses=(0.004, 0.01, 0.02, 0.04), amounts=(700, 2000, 5000)):
+    """(variant, function); the function gives damaged frames and the same without loss, matched by timestamp or by number.
+
+    losses: shares of the packets; amounts: bytes of which one is wrong."""
     h, w = clip[0].shape[:2]
 
     def lossy(chain, rate, loss):
@@ -324,13 +326,13 @@ def blocky_variants(rnd, clip):
     def bit_errors(encoder, container):
         stream = ffmpeg(["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{w}x{h}", "-i", "-", "-pix_fmt", "yuv420p", "-g", "16",
                          "-c:v", *encoder, "-f", container, "-"], b"".join(f.tobytes() for f in clip))
-        noise = ["-c", "copy", "-bsf:v", f"noise=amount={rnd.choice([700, 2000, 5000])}", "-f", container, "-"]
+        noise = ["-c", "copy", "-bsf:v", f"noise=amount={rnd.choice(amounts)}", "-f", container, "-"]
         bad = ffmpeg(["-f", container, "-i", "-", *noise], stream)
         clean, damaged = (stream_frames(s, container, w, h) for s in (stream, bad))
         return (damaged, clean) if len(clean) == len(damaged) else ([], [])
 
     for name, chain in LOSSES:
-        yield name, partial(lossy, chain, rnd.randint(800, 2500), rnd.choice([0.004, 0.01, 0.02, 0.04]))
+        yield name, partial(lossy, chain, rnd.randint(800, 2500), rnd.choice(losses))
     for name, encoder, container in (("bits, MPEG-4", ["mpeg4", "-q:v", "5"], "m4v"), ("bits, H.264", ["libx264", "-crf", "24", "-x264-params", "slices=4"], "h264"),
                                      ("bits, MPEG-2", ["mpeg2video", "-q:v", "4"], "mpeg2video")):
         yield name, partial(bit_errors, encoder, container)

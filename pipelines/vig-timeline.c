@@ -415,7 +415,7 @@ load_truth (const char *path, GError **error)
   return spans;
 }
 
-/* The label that holds for most of second @k; NULL after the end. */
+/* The label that holds for most of second @k; NULL where there is none. */
 static const char *
 truth_of_second (const GArray *truth, int k)
 {
@@ -461,7 +461,11 @@ print_recognised (App *app)
   g_autoptr (GString) missed = g_string_new (NULL);
   const char *label, *last = NULL;
   guint recognised = 0, seconds = 0, right;
-  for (int k = 0; (label = truth_of_second (truth, k)); k++, seconds++) {
+  double end = truth->len ? g_array_index (truth, Span, truth->len - 1).end : 0;
+  for (int k = 0; k < end; k++) {
+    if (!(label = truth_of_second (truth, k)))
+      continue;
+    seconds++;
     guint n = count_frames (app, k, label, &right);
     if (2 * right > n) {
       recognised++;

@@ -449,8 +449,8 @@ static gboolean
 complete_clip (GstVigClassify *self, GstVigFlight *flight, GstVigShot *shot, const guint64 *tracking_id)
 {
   g_autoptr (GError) error = NULL;
-  if (!shot->logits || gst_vig_clip_add (&flight->loaded->clip, tracking_id, &shot->span, shot->logits, shot->probabilities,
-          &error))
+  if (!shot->logits || gst_vig_clip_add (&flight->loaded->clip, tracking_id, flight->time, &shot->span, shot->logits,
+          shot->probabilities, &error))
     return TRUE;
   GST_WARNING_OBJECT (self, "frame at %" GST_TIME_FORMAT ": %s", GST_TIME_ARGS (flight->span.start), error->message);
   if (error->code == VIG_ERROR_NO_MEMORY && !flight->error)
@@ -492,8 +492,7 @@ take_results (GstVigClassify *self, GstVigFlight *flight)
   }
   GstVigLoaded *loaded = flight->loaded;
   if (flight->logits)
-    gst_vig_clip_follow (&loaded->clip, loaded->clip_mode, &flight->settings.clip, flight->clip_epoch,
-        self->segment.rate < 0);
+    gst_vig_clip_follow (&loaded->clip, loaded->clip_mode, &flight->settings.clip, flight->clip_epoch);
   gboolean news = take_shot (self, flight, flight->frame_shot, NULL);
   for (guint i = 0; flight->regions && i < flight->regions->len; i++) {
     const GstVigRegion *region = &g_array_index (flight->regions, GstVigRegion, i);

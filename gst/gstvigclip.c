@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "gstvigclip.h"
 
+#include "gstvigclock.h"
+
 static const GEnumValue modes[] = {
   { GST_VIG_CLIP_AUTO, "What the model is made for: stream, joint, else none", "auto" },
   { GST_VIG_CLIP_NONE, "Each frame by itself", "none" },
@@ -125,8 +127,7 @@ forget (GstVigClip *clip)
 }
 
 void
-gst_vig_clip_follow (GstVigClip *clip, GstVigClipMode mode, const GstVigClipSettings *settings, guint epoch,
-    gboolean backwards)
+gst_vig_clip_follow (GstVigClip *clip, GstVigClipMode mode, const GstVigClipSettings *settings, guint epoch)
 {
   VigConsensusOptions options = { .kind = VIG_CONSENSUS_EMA, .time_constant = settings->time_constant };
   if (mode == GST_VIG_CLIP_MEAN)
@@ -136,36 +137,21 @@ gst_vig_clip_follow (GstVigClip *clip, GstVigClipMode mode, const GstVigClipSett
       || old->time_constant != options.time_constant)
     forget (clip);
   clip->epoch = epoch;
-  clip->backwards = backwards;
   clip->options = options;
 }
 
-/* PTS as a time that grows from frame to frame. */
-static gint64
-to_time (GstClockTime pts, gboolean backwards)
-{
-  if (pts > G_MAXINT64) /* or none */
-    return VIG_CONSENSUS_NO_TIME;
-  return backwards ? -(gint64) pts : (gint64) pts;
-}
-
-static GstClockTime
-to_pts (gint64 time)
-{
-  return time == VIG_CONSENSUS_NO_TIME ? GST_CLOCK_TIME_NONE : (GstClockTime) ABS (time);
-}
-
 gboolean
-gst_vig_clip_add (GstVigClip *clip, const guint64 *tracking_id, GstVigSpan *span, const float *logits,
+gst_vig_clip_add (GstVigClip *clip, const guint64 *tracking_id, gint64 time, GstVigSpan *span, const float *logits,
     float *probabilities, GError **error)
 {
   VigConsensusAnswer answer = { .probabilities = probabilities };
   VigConsensus **seen = tracking_id ? gst_vig_tracks_note (&clip->objects, *tracking_id) : &clip->frame;
   if (!*seen)
     *seen = vig_consensus_new (&clip->options, clip->n_classes, error);
-  if (!*seen || !vig_consensus_add (*seen, logits, to_time (span->last, clip->backwards), &answer, error))
+  if (!*seen || !vig_consensus_add (*seen, logits, time, &answer, error))
     return FALSE;
-  span->start = to_pts (answer.first);
+  if (GST_CLOCK_TIME_IS_VALID (span->last))
+    span->start = gst_vig_clock_to_pts (answer.first);
   span->warming_up = answer.warming_up;
   return TRUE;
 }

@@ -64,7 +64,6 @@ typedef struct {
 typedef struct {
   VigConsensusOptions options;
   guint n_classes, epoch;
-  gboolean backwards;
   VigConsensus *frame;
   GstVigTracks objects;
 } GstVigClip;
@@ -72,20 +71,19 @@ typedef struct {
 void gst_vig_clip_init (GstVigClip *clip, guint n_classes);
 void gst_vig_clip_clear (GstVigClip *clip); /* zeroed is allowed */
 
-/* Before the answers of a frame: other settings, mode or epoch than at the frame before begin anew. @backwards: the stream plays
- * backwards. */
-void gst_vig_clip_follow (GstVigClip *clip, GstVigClipMode mode, const GstVigClipSettings *settings, guint epoch,
-    gboolean backwards);
+/* Before the answers of a frame: other settings, mode or epoch than at the frame before begin anew. */
+void gst_vig_clip_follow (GstVigClip *clip, GstVigClipMode mode, const GstVigClipSettings *settings, guint epoch);
 
 /**
  * gst_vig_clip_add:
  * @tracking_id: (nullable): of which object; NULL: of the frame
+ * @time: of GstVigClock, when it was
  * @span: (inout): of the frame alone; of what was seen
  * @logits, @probabilities: [classes]: of the frame; (out): of what was seen
  * @error: as vig_consensus_add(): it has no part in any answer
  */
-gboolean gst_vig_clip_add (GstVigClip *clip, const guint64 *tracking_id, GstVigSpan *span, const float *logits,
-    float *probabilities, GError **error);
+gboolean gst_vig_clip_add (GstVigClip *clip, const guint64 *tracking_id, gint64 time, GstVigSpan *span,
+    const float *logits, float *probabilities, GError **error);
 
 /* Logits of each frame are needed. */
 gboolean gst_vig_clip_mode_needs_logits (GstVigClipMode mode);

@@ -25,7 +25,13 @@
 
 static int option_cycles = 200, option_buffers = 16000, option_streams = 4, option_seed = -1;
 static gboolean option_no_memory;
-static char *models[2]; /* which say the same, but are not the same */
+
+/* Two each that say the same, but are not the same: of images, with a memory, of windows. */
+enum { N_IMAGE_MODELS = 2, N_MODELS = 6 };
+static char *models[N_MODELS];
+
+/* Modes as the enumeration has them. */
+enum { AUTO, MEAN = 2, EMA };
 
 /* ---- the watchdog ---- */
 
@@ -90,7 +96,8 @@ cycle (GRand *rand)
   int n = g_rand_int_range (rand, 1, 4);
   for (int i = 0; i < n; i++)
     h[i] = test_harness (g_rand_boolean (rand) ? CAPS : NULL, "share", g_rand_int_range (rand, 0, 4) > 0, "device", "cpu",
-        "model-file", models[g_rand_int_range (rand, 0, 2)], "max-in-flight", g_rand_int_range (rand, 1, 5), NULL);
+        "model-file", models[g_rand_int_range (rand, 0, N_MODELS)], "max-in-flight", g_rand_int_range (rand, 1, 5),
+        "clip-length", 4, "clip-hop", g_rand_int_range (rand, 1, 4), NULL);
   for (int i = 0; i < n; i++) {
     if (!gst_pad_has_current_caps (h[i]->srcpad))
       continue;
@@ -168,17 +175,23 @@ check_order (Stream *s, gint64 serial)
         serial, last, flushed);
 }
 
-/* Of the frame or of an object in it: all is of one colour. */
+/* Of the frame or of an object in it: all is of one colour. What several frames say together is what they say. */
 static void
 check_results (Stream *s, GstBuffer *buffer)
 {
   const char *colour = tiny_labels[GST_BUFFER_OFFSET (buffer) % 8];
   for (guint i = 0; i < test_n_results (buffer); i++) {
     const GstStructure *result = test_result (buffer, i);
-    if (g_strcmp0 (gst_structure_get_string (result, "state"), "fresh") == 0) {
+    guint64 start, last;
+    if (g_strcmp0 (gst_structure_get_string (result, "state"), "fresh") != 0)
+      continue;
+    if (g_str_equal (gst_structure_get_string (result, "clip-mode"), "none"))
       g_assert_cmpstr (gst_structure_get_string (result, "label"), ==, colour);
-      s->n_fresh++;
-    }
+    g_assert_true (gst_structure_get (result, "span-start", G_TYPE_UINT64, &start, "span-last", G_TYPE_UINT64, &last, NULL));
+    g_assert_cmpuint (last, ==, GST_BUFFER_PTS (buffer));
+    if (GST_CLOCK_TIME_IS_VALID (start) && GST_CLOCK_TIME_IS_VALID (last))
+      g_assert_cmpuint (start, <=, last);
+    s->n_fresh++;
   }
 }
 
@@ -270,6 +283,12 @@ push_buffer (Stream *s)
   GstBuffer *buffer = gst_buffer_new_wrapped (pixels, size);
   GST_BUFFER_OFFSET (buffer) = (guint64) serial;
   GST_BUFFER_PTS (buffer) = (guint64) serial * FRAME_TIME;
+  if (g_rand_int_range (s->rand, 0, 50) == 0)
+    GST_BUFFER_PTS (buffer) = GST_CLOCK_TIME_NONE;
+  else if (g_rand_int_range (s->rand, 0, 50) == 0)
+    GST_BUFFER_PTS (buffer) = (guint64) serial / 2 * FRAME_TIME;
+  if (g_rand_int_range (s->rand, 0, 50) == 0)
+    GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_DISCONT);
   GST_BUFFER_DURATION (buffer) = FRAME_TIME;
   if (g_rand_int_range (s->rand, 0, 20) == 0)
     GST_BUFFER_FLAG_SET (buffer, GST_BUFFER_FLAG_GAP);
@@ -310,7 +329,19 @@ static void
 change_property (Stream *s)
 {
   GObject *element = G_OBJECT (s->h->element);
-  switch (g_rand_int_range (s->rand, 0, 8)) {
+  switch (g_rand_int_range (s->rand, 0, 12)) {
+    case 8:
+      g_object_set (element, "clip-length", g_rand_int_range (s->rand, 1, 6), NULL);
+      break;
+    case 9:
+      g_object_set (element, "clip-hop", g_rand_int_range (s->rand, 1, 6), NULL);
+      break;
+    case 10:
+      g_object_set (element, "clip-stride", g_rand_int_range (s->rand, 1, 4), NULL);
+      break;
+    case 11:
+      g_object_set (element, "clip-reset", g_rand_int_range (s->rand, 0, 16), NULL);
+      break;
     case 0:
       g_object_set (element, "top-k", g_rand_int_range (s->rand, 1, 5), NULL);
       break;
@@ -345,7 +376,7 @@ reload (Stream *s)
 {
   GParamSpec *spec = g_object_class_find_property (G_OBJECT_GET_CLASS (s->h->element), "model-file");
   if (spec->flags & GST_PARAM_MUTABLE_PLAYING) {
-    g_object_set (s->h->element, "model-file", models[g_rand_int_range (s->rand, 0, 2)], NULL);
+    g_object_set (s->h->element, "model-file", models[g_rand_int_range (s->rand, 0, N_MODELS)], NULL);
     s->n_reloads++;
   }
 }
@@ -468,7 +499,9 @@ open_stream (Stream *s, int number, int buffers)
 {
   *s = (Stream) { .number = number, .buffers = buffers, .rand = g_rand_new_with_seed ((guint32) (option_seed + number)) };
   g_mutex_init (&s->lock);
-  s->h = test_harness (NULL, "model-file", models[0], "device", "cpu", "max-in-flight", 1 + number % 4,
+  const int modes[] = { AUTO, AUTO, MEAN, AUTO, EMA, AUTO }, mode = modes[number % 6];
+  s->h = test_harness (NULL, "model-file", models[mode == AUTO ? number % N_MODELS : number % N_IMAGE_MODELS], "device", "cpu",
+      "clip-mode", mode, "clip-length", 4, "clip-hop", 2, "max-in-flight", 1 + number % 4,
       "post-messages", number % 2, "regions", number % 4 / 2 * 2 /* frame, both */, NULL);
   gst_harness_set_drop_buffers (s->h, TRUE);
   gst_pad_add_probe (s->h->sinkpad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, on_leaving, s, NULL);
@@ -520,18 +553,32 @@ test_storm (void)
 
 /* ---- */
 
-static void
-make_models (void)
+/* The same but for its name, of which the first letters are others. (transfer full) */
+static char *
+other_model (const char *path, const char *name)
 {
   g_autofree char *data = NULL;
   gsize size;
+  char *other = g_strdup_printf ("%s.other.safetensors", path);
+  g_assert_true (g_file_get_contents (path, &data, &size, NULL));
+  char *found = memmem (data, size, name, strlen (name));
+  g_assert_nonnull (found);
+  memcpy (found, "also", 4);
+  g_assert_true (g_file_set_contents (other, data, (gssize) size, NULL));
+  return other;
+}
+
+static void
+make_models (void)
+{
   models[0] = g_strdup (test_model ());
-  models[1] = g_build_filename (test_dir (), "other.safetensors", NULL);
-  g_assert_true (g_file_get_contents (models[0], &data, &size, NULL));
-  char *name = memmem (data, size, "tiny-colours", 12);
-  g_assert_nonnull (name);
-  memcpy (name, "also-colours", 12);
-  g_assert_true (g_file_set_contents (models[1], data, (gssize) size, NULL));
+  models[1] = other_model (models[0], "tiny-colours");
+  models[2] = g_build_filename (test_dir (), "stream.safetensors", NULL);
+  tiny_model_write_over_time (models[2], TINY_STREAM);
+  models[3] = other_model (models[2], "tiny-stream");
+  models[4] = g_build_filename (test_dir (), "joint.safetensors", NULL);
+  tiny_model_write_over_time (models[4], TINY_JOINT);
+  models[5] = other_model (models[4], "tiny-joint");
 }
 
 static gboolean
@@ -568,7 +615,7 @@ main (int argc, char **argv)
   g_test_add_func ("/soak/cycles", test_cycles);
   g_test_add_func ("/soak/storm", test_storm);
   int status = test_run ();
-  g_free (models[0]);
-  g_free (models[1]);
+  for (guint i = 0; i < N_MODELS; i++)
+    g_free (models[i]);
   return status;
 }

@@ -26,13 +26,13 @@ gst_vig_states_clear (GstVigStates *states)
   gst_vig_tracks_clear (&states->objects);
 }
 
-/* Those that were last in a frame long ago. */
+/* Those that were last in a frame long ago, and not in the last. */
 static void
 forget_absent (GstVigStates *states, GstClockTime away)
 {
   const GstVigMemory *oldest;
   while ((oldest = gst_vig_tracks_peek_oldest (&states->objects))
-      && (GstClockTime) states->now - (GstClockTime) oldest->seen > away)
+      && oldest->seen_in + 1 < states->n_frames && (GstClockTime) states->now - (GstClockTime) oldest->seen > away)
     gst_vig_tracks_forget_oldest (&states->objects);
 }
 
@@ -57,8 +57,10 @@ void
 gst_vig_states_see (GstVigStates *states, guint64 tracking_id)
 {
   GstVigMemory *memory = states->shared ? gst_vig_tracks_find (&states->objects, tracking_id) : NULL;
-  if (memory)
-    memory->seen = states->now;
+  if (!memory)
+    return;
+  memory->seen = states->now;
+  memory->seen_in = states->n_frames;
 }
 
 gboolean
@@ -76,7 +78,7 @@ gst_vig_states_aim (GstVigStates *states, const GstVigClipSettings *settings, co
     return FALSE;
   const guint hop = (settings->hop + settings->stride - 1) / settings->stride; /* of frames that are in windows */
   memory->seen = states->now;
-  memory->aimed = states->n_frames;
+  memory->seen_in = memory->aimed = states->n_frames;
   memory->since++;
   if (states->room && (first || memory->since >= hop)) {
     request->window = states->room;

@@ -14,7 +14,8 @@ G_BEGIN_DECLS
 typedef struct {
   VigState *state;  /* NULL: nothing */
   guint since;      /* windows: frames since the last that was answered */
-  gint64 seen;      /* when it was, last */
+  gint64 seen;      /* when it was, last, */
+  guint64 seen_in;  /* and in which frame */
   guint64 aimed;    /* at which frame something was remembered, last */
 } GstVigMemory;
 
@@ -44,7 +45,7 @@ void gst_vig_states_clear (GstVigStates *states); /* zeroed is allowed */
  * @settings: another length of windows than at the frame before forgets all
  * @epoch: another than that of the frame before forgets all
  * @time: of GstVigClock, when the frame is
- * @away: nanoseconds for which an object may be away until it is forgotten
+ * @away: nanoseconds for which an object may be away until it is forgotten; one that was in the last frame has not been
  *
  * A frame, whether it is to be classified or not.
  */

@@ -526,6 +526,31 @@ test_joint_anew (void)
   oracle_clear (&o);
 }
 
+/* The first frame behind a step back in time is the first of a window, and answered. */
+static void
+test_joint_backwards (void)
+{
+  Oracle o = oracle_new (TINY_JOINT);
+  GstHarness *h = harness (TINY_JOINT, "clip-length", 4, "clip-hop", 3, "clip-reset", 0, NULL);
+  for (guint i = 0; i < 12; i++) {
+    const guint start = i < 5 ? 0 : 5, newest = start + (i - start) / 3 * 3, n = MIN (newest - start + 1, 4);
+    const GstClockTime ago = i < 5 ? 0 : 3 * FRAME_TIME;
+    g_autoptr (GstBuffer) out = send (h, picture (i, (i + 10) * FRAME_TIME - ago));
+    if (i == newest) {
+      guint window[4];
+      float p[TINY_CLASSES];
+      for (guint k = 0; k < n; k++)
+        window[k] = i + 1 - n + k;
+      ask (&o, window, n, 0, p);
+      expect_bits (out, 0, p);
+      expect_span (out, 0, (i + 11 - n) * FRAME_TIME - ago, (i + 10) * FRAME_TIME - ago, n < 4);
+    }
+    g_assert_cmpstr (test_state (out), ==, i == newest ? "fresh" : "held");
+  }
+  test_harness_free (h);
+  oracle_clear (&o);
+}
+
 /* ---- objects ---- */
 
 static void
@@ -589,6 +614,25 @@ test_objects (void)
     oracle_clear (&objects[k]);
   test_harness_free (h);
   oracle_clear (&frame);
+}
+
+/* An object that is in every frame has not been away, however little is held and however far apart they are. */
+static void
+test_objects_always_there (void)
+{
+  Oracle o = oracle_new (TINY_STREAM);
+  GstHarness *h = harness (TINY_STREAM, "regions", 1, "hold-max", (guint64) 0, "reclassify-interval", 2, NULL);
+  for (guint i = 0; i < 9; i++) {
+    GstBuffer *in = picture (i, uneven (i));
+    add_object (in, 3);
+    g_autoptr (GstBuffer) out = send (h, in);
+    if (i % 2)
+      continue;
+    expect_next (out, 0, &o, i, (gint64) uneven (i));
+    expect_span (out, 0, uneven (0), uneven (i), i == 0);
+  }
+  test_harness_free (h);
+  oracle_clear (&o);
 }
 
 /* Each object has a window of its own. */
@@ -752,7 +796,9 @@ main (int argc, char **argv)
   g_test_add_func ("/memory/far-times", test_far_times);
   g_test_add_func ("/memory/joint", test_joint);
   g_test_add_func ("/memory/joint-anew", test_joint_anew);
+  g_test_add_func ("/memory/joint-backwards", test_joint_backwards);
   g_test_add_func ("/memory/objects", test_objects);
+  g_test_add_func ("/memory/objects-always-there", test_objects_always_there);
   g_test_add_func ("/memory/objects-joint", test_objects_joint);
   g_test_add_data_func ("/memory/together-stream", GINT_TO_POINTER (TINY_STREAM), test_together);
   g_test_add_data_func ("/memory/together-joint", GINT_TO_POINTER (TINY_JOINT), test_together);

@@ -25,20 +25,21 @@ import eval_time as t
 import picture as p
 
 LABELS = p.LABELS + t.LABELS
-WIDEST = 640
+LARGEST = 640, 480
 RATES = [25, 25, 25, 25, 12.5, 15, 30, 30]
 
 
 # ---- videos ------------------------------------------------------------------------------------------------------------
 
 class Video:
-    """The frames of a video (at most e.LONGEST), upright, at most WIDEST wide; their rate; which are sharp and normal."""
+    """The frames of a video (at most e.LONGEST), upright, no larger than LARGEST; their rate; which are sharp and normal."""
 
     def __init__(self, name, path):
         self.name = name
         probe = ["ffprobe", "-v", "quiet", "-select_streams", "v:0", "-show_entries", "stream=avg_frame_rate", "-of", "csv=p=0", path]
         self.rate = float(Fraction(subprocess.run(probe, stdout=subprocess.PIPE, text=True).stdout.split()[0].strip(",")))
-        self.frames = e.even(decode(path, f"scale='min({WIDEST},iw*sar)':-2,setsar=1"))
+        upright = f"scale=iw*sar:ih,scale='min({LARGEST[0]},iw)':'min({LARGEST[1]},ih)':force_original_aspect_ratio=decrease"
+        self.frames = e.even(decode(path, upright))
         if self.rate > 45:
             self.frames, self.rate = self.frames[::2], self.rate / 2
         self.normal = [p.is_normal(p.view(f)) for f in self.frames[::5]]   # of every fifth
@@ -330,7 +331,7 @@ def again(todo, times, add, *arguments):
 def add_video(todo, video, share):
     """`share`: the part of each class that comes from this video."""
     of = {label: int(todo.quota(label) * share + todo.rnd.random()) for label in LABELS}
-    stills = of["normal"] // 2
+    stills = int(of["normal"] / 2 + todo.rnd.random())
     again(todo, of["normal"] - stills, add_normal, video, False)
     again(todo, stills, add_normal, video, True)
     for label in t.LABELS:

@@ -74,22 +74,38 @@ im2col_dense (const VigIm2col *a, const float *x, size_t to, int oy, int ox, Vig
   }
 }
 
-/* Planes: the kernel's row ky is one run of kernel numbers in each. The runs follow one another in cols, so that a vector may
- * reach beyond its run, up to the row's end: the next one lies over that. */
+/* Planes: the kernel's row ky is one run of k numbers in each. The runs follow one another in cols, so that a vector may reach
+ * beyond its run, up to the row's end: the next one lies over that. Of a patch at an edge only numbers from `first` to `last`
+ * of a run, and of rows of the picture, are there. */
 TEMPLATE
-im2col_planar (const VigIm2col *a, const float *x, size_t to, size_t end, int oy, int ox, VigType type)
+im2col_planar (const VigIm2col *a, const float *x, size_t to, size_t end, int y, int first, int last, int k, VigType type)
 {
-  int x0 = ox * a->stride - a->pad, first = x0 < 0 ? -x0 : 0, last = x0 + a->kernel > a->w ? a->w - x0 : a->kernel;
-  for (int c = 0; c < a->c; c++)
-    for (int ky = 0; ky < a->kernel; ky++, to += a->kernel) {
-      int y = oy * a->stride - a->pad + ky, until = y >= 0 && y < a->h ? last : 0;
-      const float *run = x + ((ptrdiff_t) c * a->h + y) * a->w + x0;
-      if (first > 0 || until < a->kernel)
-        for (int i = 0; i < a->kernel; i += VW)
-          v_put (a->cols, to + i, type, a->kernel - i, v_set (0));
+  void *cols = a->cols;
+  int h = a->h, w = a->w;
+  bool inside = first == 0 && last == k && y >= 0 && y + k <= h;
+  for (const float *plane_end = x + (ptrdiff_t) a->c * h * w; x != plane_end; x += (ptrdiff_t) h * w) {
+    const float *run = x;
+    for (int ky = 0; ky < k; ky++, to += k, run += w) {
+      int until = inside || (y + ky >= 0 && y + ky < h) ? last : 0;
+      for (int i = 0; !inside && i < k; i += VW)
+        v_put (cols, to + i, type, k - i, v_set (0));
       for (int i = first; i < until; i += VW)
-        v_put (a->cols, to + i, type, (int) (end - to - i), v_get_f (run + i, until - i));
+        v_put (cols, to + i, type, (int) (end - to) - i, v_get_f (run + i, until - i));
     }
+  }
+}
+
+/* The same with what the compiler should know where there is most to do: a patch inside a picture of 9 x 9. */
+TEMPLATE
+im2col_patch (const VigIm2col *a, const float *x, size_t to, size_t end, int oy, int ox, VigType type)
+{
+  int y = oy * a->stride - a->pad, left = ox * a->stride - a->pad;
+  int first = left < 0 ? -left : 0, last = left + a->kernel > a->w ? a->w - left : a->kernel;
+  x += (ptrdiff_t) y * a->w + left;
+  if (a->kernel == 9 && first == 0 && last == 9 && y >= 0 && y + 9 <= a->h)
+    im2col_planar (a, x, to, end, 0, 0, 9, 9, type);
+  else
+    im2col_planar (a, x, to, end, y, first, last, a->kernel, type);
 }
 
 TEMPLATE
@@ -101,7 +117,7 @@ im2col_rows (const VigIm2col *a, int first, int end, VigType type)
     int ox = r % a->out_w, oy = r / a->out_w % a->out_h + a->out_y;
     const float *x = a->x + r / a->out_w / a->out_h * item;
     if (a->planar)
-      im2col_planar (a, x, r * row, (r + 1) * row, oy, ox, type);
+      im2col_patch (a, x, r * row, (r + 1) * row, oy, ox, type);
     else
       im2col_dense (a, x, r * row, oy, ox, type);
     for (size_t i = filled; i < row; i++)

@@ -126,23 +126,29 @@ cell_add (void *ctx, const VigCellAdd *a)
 typedef struct {
   const VigMemoryStep *a;
   VigCpu *cpu;
+  int pieces; /* rows are cut into, for their log decays */
+  float *gk;  /* [B, cells, H * DK] */
 } Step;
 
-/* decay[i] = exp (r gk) of the head's key channels */
+/* Log decays of some of the rows. */
 static void
-decays (const VigMemoryStep *a, const float *low, int head, float r, float *decay)
+gates_work (const void *data, int item, int thread)
 {
-  for (int i = 0; i < a->dk; i++) {
-    const float *weight = a->gk_weight + (size_t) (head * a->dk + i) * a->rank;
-    float z = a->gk_bias[head * a->dk + i];
-    for (int j = 0; j < a->rank; j++)
-      z += low[j] * weight[j];
-    decay[i] = z;
-  }
-  for (int i = 0; i < a->dk; i += VW) {
-    Vec z = v_get_f (decay + i, a->dk - i);
-    v_put (decay, (size_t) i, VIG_TYPE_F32, a->dk - i, v_exp (v_mul (v_log_sigmoid (z), v_set (r / 16))));
-  }
+  const Step *job = data;
+  const VigMemoryStep *a = job->a;
+  int rows = a->batch * a->cells, c = a->heads * a->dk;
+  int first = vig_cpu_cut (rows, job->pieces, item), end = vig_cpu_cut (rows, job->pieces, item + 1);
+  VARIANT (vig_log_decay_rows) (&(VigLogDecay) { .rows = end - first, .rank = a->rank, .c = c,
+      .low = a->low + first * a->row, .low_row = a->row, .weight = a->gk_weight, .bias = a->gk_bias,
+      .gk = job->gk + (size_t) first * c }, job->cpu->scratch[thread]);
+}
+
+/* decay[i] = exp (r gk[i]) */
+static void
+decays (const float *gk, int dk, float r, float *decay)
+{
+  for (int i = 0; i < dk; i += VW)
+    v_put (decay, (size_t) i, VIG_TYPE_F32, dk - i, v_exp (v_mul (v_get_f (gk + i, dk - i), v_set (r))));
 }
 
 /* S = diag(decay) S + write k v^T; o = q^T S */
@@ -188,15 +194,17 @@ memory_step_work (const void *data, int item, int thread)
 {
   const Step *job = data;
   const VigMemoryStep *a = job->a;
-  int cell = item / a->heads, head = item % a->heads;
+  int cell = item / a->heads, head = item % a->heads, size = a->dk * a->dv;
   float *decay = job->cpu->scratch[thread], *o = decay + a->dk + VW;
   for (int b = 0; b < a->batch; b++) {
-    size_t row = (size_t) b * a->cells + cell, at = row * a->row;
+    size_t row = (size_t) b * a->cells + cell, at = row * a->row, place = a->offset + (size_t) item * size;
+    if (b + 1 < a->batch)
+      prefetch (a->state[b + 1], place, size, VIG_TYPE_F32);
     bool first = a->elapsed[b] < 0;
     float r = first ? 1 : a->elapsed[b];
-    decays (a, a->low + at, head, r, decay);
+    decays (job->gk + (row * a->heads + head) * a->dk, a->dk, r, decay);
     update (a, a->q + at + head * a->dk, a->k + at + head * a->dk, a->v + at + head * a->dv, decay,
-        fminf (r, a->max_elapsed), first, a->state[b] + a->offset + (size_t) item * a->dk * a->dv, o);
+        fminf (r, a->max_elapsed), first, a->state[b] + place, o);
     FOR_TYPE (a->type, finish, a, o, a->gate + at + head * a->dv, (row * a->heads + head) * a->dv);
   }
 }
@@ -205,9 +213,13 @@ static void
 memory_step (void *ctx, const VigMemoryStep *a)
 {
   VigCpu *cpu = ctx;
-  Step job = { a, cpu };
-  if (vig_cpu_scratch (cpu, sizeof (float) * (size_t) (a->dk + a->dv + 2 * VW)))
-    vig_pool_run (cpu->pool, a->cells * a->heads, memory_step_work, &job);
+  int rows = a->batch * a->cells;
+  size_t step = (size_t) (a->dk + a->dv + 2 * VW), gates = (size_t) a->rank * LOG_DECAY_CHANNELS;
+  Step job = { a, cpu, vig_cpu_pieces (cpu, rows, 16), vig_cpu_buffer (cpu, sizeof (float) * rows * a->heads * a->dk) };
+  if (!job.gk || !vig_cpu_scratch (cpu, sizeof (float) * (step > gates ? step : gates)))
+    return;
+  vig_pool_run (cpu->pool, job.pieces, gates_work, &job);
+  vig_pool_run (cpu->pool, a->cells * a->heads, memory_step_work, &job);
 }
 
 /* ---- difference ---- */

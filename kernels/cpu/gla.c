@@ -398,15 +398,15 @@ chunk_in (const VigGlaBidir *a, float **memory)
   return f;
 }
 
-/* Slices first .. end - 1 of head j of item b in one direction. */
+/* Slices first .. end - 1 of head j of item b in one direction, from the state in scratch on, which goes on from there. */
 static void
-direction (const Job *job, bool backward, int b, int j, int first, int end, float *scratch)
+walk (const Job *job, bool backward, int b, int j, int first, int end, float *scratch)
 {
   const VigGlaBidir *a = job->a;
-  const float *gk = backward ? a->gk_bw : a->gk_fw, *from = backward ? a->state_bw : a->state_fw;
-  float *to = backward ? a->end_bw : a->end_fw, *out = backward && job->apart ? job->apart : a->o;
+  const float *gk = backward ? a->gk_bw : a->gk_fw;
+  float *out = backward && job->apart ? job->apart : a->o;
   bool add = backward && a->gk_fw && !job->apart, last = !job->apart && (backward || !a->gk_bw);
-  size_t state = ((size_t) b * a->heads + j) * a->dk * a->dv, token = (size_t) b * a->tokens;
+  size_t token = (size_t) b * a->tokens;
   const float *q = a->q + token * a->row + j * a->dk, *k = a->k + token * a->row + j * a->dk;
   const float *v = a->v + token * a->row + j * a->dv;
   float *S = scratch, *factors = S + (size_t) (end - first) * padded_dk (a) * SLICE;
@@ -415,7 +415,6 @@ direction (const Job *job, bool backward, int b, int j, int first, int end, floa
   gk += token * a->gk_row + j * a->dk;
   out += (token * a->heads + j) * a->dv;
 
-  state_load (a, first, end, from ? from + state : NULL, S);
 #if defined __AVX512BF16__
   if (a->type == VIG_TYPE_BF16) {
     Double f = { .half = { chunk_in (a, &factors), chunk_in (a, &factors) } };
@@ -429,8 +428,21 @@ direction (const Job *job, bool backward, int b, int j, int first, int end, floa
     Chunk f = chunk_in (a, &factors);
     scan (a, q, k, v, gk, out, first, end, step, add, scale, &f, S);
   }
+}
+
+/* The same with the states that the call is given and wants. */
+static void
+direction (const Job *job, bool backward, int b, int j, int first, int end, float *scratch)
+{
+  const VigGlaBidir *a = job->a;
+  const float *from = backward ? a->state_bw : a->state_fw;
+  float *to = backward ? a->end_bw : a->end_fw;
+  size_t state = ((size_t) b * a->heads + j) * a->dk * a->dv;
+
+  state_load (a, first, end, from ? from + state : NULL, scratch);
+  walk (job, backward, b, j, first, end, scratch);
   if (to)
-    state_store (a, first, end, S, to + state);
+    state_store (a, first, end, scratch, to + state);
 }
 
 static void
@@ -475,7 +487,14 @@ VARIANT (vig_gla_bidir) (void *ctx, const VigGlaBidir *a)
 /*
  * A head from its part of the products to its part of m on one thread: gates, both scans and o stay in its cache. Where
  * there are too few heads for the threads, the directions (and parts of DV) are items as in gla_bidir, and mixing follows.
+ *
+ * A long sequence goes through in segments, forward and then backward; of what a segment needs only o outlives it.
  */
+enum {
+  SEGMENT = 256,  /* tokens: a multiple of both chunks; 180 KB of a head of 32 x 64, beside o */
+  ROWS_AHEAD = 32 /* to prefetch: a long sequence lies in memory */
+};
+
 typedef struct {
   const VigGlaMix *a;
   VigCpu *cpu;
@@ -484,27 +503,29 @@ typedef struct {
   float *o[2]; /* [B, H, L, DV] of each direction, or NULL */
 } MixJob;
 
-/* Where a head's numbers lie in the thread's scratch space. */
+/* Where a head's numbers lie in the thread's scratch space; N tokens are those of a segment. */
 typedef struct {
-  float *qkv;  /* [L, DK + DK + DV], if they are not f32 already */
-  float *low;  /* [L, rank], likewise */
-  float *gk[2]; /* [L, DK] */
-  float *o;    /* [L, DV] */
-  float *rest;
+  float *qkv;   /* [N, DK + DK + DV], if they are not f32 already */
+  float *low;   /* [N, rank], likewise */
+  float *gk;    /* [N, DK] */
+  float *o;     /* [L, DV], unless the directions are apart */
+  float *gates; /* what the log decays are computed in */
+  float *rest;  /* S, and what a scan works in */
 } HeadScratch;
 
 static size_t
-head_scratch (const VigGlaMix *a, float *memory, HeadScratch *s)
+head_scratch (const VigGlaMix *a, bool apart, float *memory, HeadScratch *s)
 {
-  size_t L = a->tokens, typed = a->type != VIG_TYPE_F32;
-  size_t sizes[] = { typed * L * (2 * a->dk + a->dv), typed * L * a->rank, L * a->dk, L * a->dk, L * a->dv };
+  size_t n = a->tokens < SEGMENT ? a->tokens : SEGMENT, typed = a->type != VIG_TYPE_F32;
+  size_t sizes[] = { typed * n * (2 * a->dk + a->dv), typed * n * a->rank, n * a->dk,
+    apart ? 0 : (size_t) a->tokens * a->dv, (size_t) a->rank * LOG_DECAY_CHANNELS };
   float *at[5];
   size_t used = 0;
   for (int i = 0; i < 5; i++) {
     at[i] = memory + used;
     used += (sizes[i] + 15) / 16 * 16;
   }
-  *s = (HeadScratch) { at[0], at[1], { at[2], at[3] }, at[4], memory + used };
+  *s = (HeadScratch) { at[0], at[1], at[2], at[3], at[4], memory + used };
   return used;
 }
 
@@ -512,59 +533,43 @@ TEMPLATE
 columns_rows (const void *from, size_t first, ptrdiff_t row, int rows, int n, float *to, int to_row, VigType type)
 {
   for (int r = 0; r < rows; r++) {
-    prefetch (from, first + (r + AHEAD) * row, n, type);
+    prefetch (from, first + (r + ROWS_AHEAD) * row, n, type);
     for (int c = 0; c < n; c += VW)
       v_put (to + (size_t) r * to_row + c, 0, VIG_TYPE_F32, n - c, v_get (from, first + r * row + c, type, n - c));
   }
 }
 
-/* n columns from `first` on of item b's rows, as floats in `to`, or where they are. */
+/* n columns from `first` on of rows [token, token + rows), as floats in `to`, or where they are. */
 static const float *
-columns (const VigGlaMix *a, const void *from, int b, int first, int n, float *to, int to_row)
+columns (const VigGlaMix *a, const void *from, size_t token, int rows, int first, int n, float *to, int to_row)
 {
-  size_t at = (size_t) b * a->tokens * a->row + first;
+  size_t at = token * a->row + first;
   if (a->type == VIG_TYPE_F32)
     return (const float *) from + at;
-  FOR_TYPE (a->type, columns_rows, from, at, a->row, a->tokens, n, to, to_row);
+  FOR_TYPE (a->type, columns_rows, from, at, a->row, rows, n, to, to_row);
   return to;
 }
 
-/* gk [L, DK] of one direction, of head j: what add_boundary adds */
+/* gk [rows, DK] of head j and one direction, of tokens t .. t + rows - 1 of the sequence: what add_boundary adds */
 static void
-cross_frames (const VigGlaMix *a, bool backward, int j, float *gk)
+cross_frames (const VigGlaMix *a, bool backward, int j, int t, int rows, float *gk)
 {
-  for (int t = backward ? a->frame - 1 : 0; t < a->tokens; t += a->frame)
-    for (int i = 0; i < a->dk; i++)
-      gk[(size_t) t * a->dk + i] += a->boundary[j * a->dk + i];
+  int at = backward ? a->frame - 1 : 0; /* of a frame */
+  for (int i = (a->frame + at - t % a->frame) % a->frame; i < rows; i += a->frame)
+    for (int c = 0; c < a->dk; c++)
+      gk[(size_t) i * a->dk + c] += a->boundary[j * a->dk + c];
 }
 
-/* Slices first .. end - 1 of o of head j of item b, in the directions wanted. */
+/* gk [rows, DK] of head j and one direction, of tokens t .. t + rows - 1 of the sequence; low: their rows */
 static void
-mix_scan (const MixJob *job, int b, int j, const bool wanted[2], int first, int end, float *o, float scale, HeadScratch *s)
+head_gates (const VigGlaMix *a, bool backward, int j, int t, int rows, const float *low, const HeadScratch *s)
 {
-  const VigGlaMix *a = job->a;
-  int dk = a->dk, dv = a->dv, width = 2 * dk + dv, rank = a->rank;
-  bool dense = a->type != VIG_TYPE_F32;
-  const float *low = columns (a, a->low, b, 0, rank, s->low, rank);
-  VigGlaBidir one = { .batch = 1, .tokens = a->tokens, .heads = 1, .dk = dk, .dv = dv, .row = dense ? width : a->row,
-    .q = columns (a, a->q, b, j * dk, dk, s->qkv, width), .k = columns (a, a->k, b, j * dk, dk, s->qkv + dk, width),
-    .v = columns (a, a->v, b, j * dv, dv, s->qkv + 2 * dk, width), .gk_row = dk, .o = o, .scale = scale,
-    .type = a->type };
-  Job scan_job = { .a = &one, .cpu = job->cpu, .slices = job->slices, .parts = 1 };
-
-  for (int d = 0; d < 2; d++)
-    if (wanted[d]) {
-      int channel = (d * a->heads + j) * dk;
-      VARIANT (vig_log_decay_rows) (&(VigLogDecay) { .rows = a->tokens, .rank = rank, .c = dk, .low = low,
-          .low_row = dense ? rank : a->row, .weight = a->gk_weight + (size_t) channel * rank,
-          .bias = a->gk_bias + channel, .gk = s->gk[d] }, s->rest);
-      if (a->boundary)
-        cross_frames (a, d, j, s->gk[d]);
-      *(d ? &one.gk_bw : &one.gk_fw) = s->gk[d];
-    }
-  for (int d = 0; d < 2; d++)
-    if (wanted[d])
-      direction (&scan_job, d, 0, 0, first, end, s->rest);
+  int channel = (backward * a->heads + j) * a->dk;
+  VARIANT (vig_log_decay_rows) (&(VigLogDecay) { .rows = rows, .rank = a->rank, .c = a->dk, .low = low,
+      .low_row = a->type == VIG_TYPE_F32 ? a->row : a->rank, .weight = a->gk_weight + (size_t) channel * a->rank,
+      .bias = a->gk_bias + channel, .gk = s->gk }, s->gates);
+  if (a->boundary)
+    cross_frames (a, backward, j, t, rows, s->gk);
 }
 
 /* Rows first .. end - 1 of head j of item b: m from o [L, DV]. */
@@ -580,6 +585,41 @@ mix_head (const VigGlaMix *a, int b, int j, const float *o, int first, int end)
       .l_norm = a->l_norm, .eps = a->eps, .act = a->act }, first, end);
 }
 
+/* Slices first .. end - 1 of o [L, DV] of head j of item b, in the directions wanted; m if those are both. */
+static void
+mix_scan (const MixJob *job, int b, int j, const bool wanted[2], int first, int end, float *o, float scale, HeadScratch *s)
+{
+  const VigGlaMix *a = job->a;
+  int dk = a->dk, dv = a->dv, width = 2 * dk + dv, segments = (a->tokens + SEGMENT - 1) / SEGMENT, there = -1;
+  const float *low = NULL;
+  VigGlaBidir one = { .batch = 1, .heads = 1, .dk = dk, .dv = dv, .row = a->type == VIG_TYPE_F32 ? a->row : width,
+    .gk_fw = wanted[0] ? s->gk : NULL, .gk_bw = wanted[1] ? s->gk : NULL, .gk_row = dk, .scale = scale, .type = a->type };
+  Job scan_job = { .a = &one, .cpu = job->cpu, .slices = job->slices, .parts = 1 };
+
+  for (int d = 0; d < 2; d++) {
+    if (!wanted[d])
+      continue;
+    state_load (&one, first, end, NULL, s->rest);
+    for (int i = 0; i < segments; i++) {
+      int segment = d ? segments - 1 - i : i, t = segment * SEGMENT, n = a->tokens - t < SEGMENT ? a->tokens - t : SEGMENT;
+      size_t token = (size_t) b * a->tokens + t;
+      if (segment != there) {
+        low = columns (a, a->low, token, n, 0, a->rank, s->low, a->rank);
+        one.q = columns (a, a->q, token, n, j * dk, dk, s->qkv, width);
+        one.k = columns (a, a->k, token, n, j * dk, dk, s->qkv + dk, width);
+        one.v = columns (a, a->v, token, n, j * dv, dv, s->qkv + 2 * dk, width);
+        there = segment;
+      }
+      one.tokens = n;
+      one.o = o + (size_t) t * dv;
+      head_gates (a, d, j, t, n, low, s);
+      walk (&scan_job, d, 0, 0, first, end, s->rest);
+      if (d && wanted[0])
+        mix_head (a, b, j, o, t, t + n);
+    }
+  }
+}
+
 static void
 mix_work (const void *data, int item, int thread)
 {
@@ -587,9 +627,8 @@ mix_work (const void *data, int item, int thread)
   const VigGlaMix *a = job->a;
   int j = item % a->heads, b = item / a->heads;
   HeadScratch s;
-  head_scratch (a, job->cpu->scratch[thread], &s);
+  head_scratch (a, false, job->cpu->scratch[thread], &s);
   mix_scan (job, b, j, (bool[]) { true, true }, 0, job->slices, s.o, a->scale, &s);
-  mix_head (a, b, j, s.o, 0, a->tokens);
 }
 
 static void
@@ -600,7 +639,7 @@ apart_work (const void *data, int item, int thread)
   int d = item % 2, part = item / 2 % job->parts, head = item / 2 / job->parts;
   int first = job->slices * part / job->parts, end = job->slices * (part + 1) / job->parts;
   HeadScratch s;
-  head_scratch (a, job->cpu->scratch[thread], &s);
+  head_scratch (a, true, job->cpu->scratch[thread], &s);
   mix_scan (job, head / a->heads, head % a->heads, (bool[]) { !d, d }, first, end,
       job->o[d] + (size_t) head * a->tokens * a->dv, 1, &s);
 }
@@ -628,12 +667,12 @@ VARIANT (vig_gla_mix) (void *ctx, const VigGlaMix *a)
   VigCpu *cpu = ctx;
   MixJob job = { .a = a, .cpu = cpu, .slices = (a->dv + SLICE - 1) / SLICE, .parts = 1 };
   int heads = a->batch * a->heads;
-  size_t o = (size_t) heads * a->tokens * a->dv, ld = (size_t) a->rank * LOG_DECAY_CHANNELS;
-  size_t scan = scan_scratch (a->dk, job.slices);
+  bool apart = cpu->n_threads > 1 && heads < 2 * cpu->n_threads && heads % cpu->n_threads;
+  size_t o = (size_t) heads * a->tokens * a->dv;
   HeadScratch s;
-  if (!vig_cpu_scratch (cpu, sizeof (float) * (head_scratch (a, NULL, &s) + (ld > scan ? ld : scan))))
+  if (!vig_cpu_scratch (cpu, sizeof (float) * (head_scratch (a, apart, NULL, &s) + scan_scratch (a->dk, job.slices))))
     return;
-  if (cpu->n_threads == 1 || heads >= 2 * cpu->n_threads || heads % cpu->n_threads == 0) {
+  if (!apart) {
     vig_pool_run (cpu->pool, heads, mix_work, &job);
     return;
   }

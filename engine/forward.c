@@ -79,17 +79,17 @@ gla_scale (const Forward *f, int dk)
   return 1 / sqrtf ((float) dk) * (f->c->hierarchical ? 0.5f : 0.25f);
 }
 
-/* y [B, to.h * to.w, out] = convolution of x [B, from.h * from.w, in], or of x [B, in, from.h, from.w] if planar; y may be
+/* y [N, to.h * to.w, out] = convolution of x [N, from.h * from.w, in], or of x [N, in, from.h, from.w] if planar; y may be
  * x where it is one slice. */
 static void
-convolution (const Forward *f, const VigConvWeights *w, const float *x, bool planar, VigGrid from, VigGrid to,
+convolution (const Forward *f, const VigConvWeights *w, const float *x, guint n, bool planar, VigGrid from, VigGrid to,
     VigSlice slice, void *cols, float *y)
 {
   gsize item = (gsize) from.h * from.w * w->in;
 
-  for (guint i = 0; i < (guint) f->n; i += slice.items)
+  for (guint i = 0; i < n; i += slice.items)
     for (guint row = 0; row < to.h; row += slice.rows) {
-      int items = (int) MIN (slice.items, (guint) f->n - i), rows = (int) MIN (slice.rows, to.h - row);
+      int items = (int) MIN (slice.items, n - i), rows = (int) MIN (slice.rows, to.h - row);
       f->k->im2col (f->k->ctx, &(VigIm2col) { .batch = items, .h = (int) from.h, .w = (int) from.w, .c = (int) w->in,
           .kernel = (int) w->kernel, .stride = (int) w->stride, .pad = (int) w->pad, .out_h = rows, .out_w = (int) to.w,
           .out_y = (int) row, .planar = planar, .x = x + i * item, .cols = cols, .row = (int) w->row, .type = f->w->type });
@@ -101,25 +101,27 @@ convolution (const Forward *f, const VigConvWeights *w, const float *x, bool pla
 static VigSlice
 slice_of (const Forward *f, const VigConvWeights *w, VigGrid to)
 {
-  return vig_plan_slice (to, w->row * vig_type_size (f->w->type), (guint) f->n);
+  return vig_plan_slice (f->k, to, w->row * vig_type_size (f->w->type), (guint) f->n);
 }
 
-/* What the stem sees: input [B, 3, h, w], or [B, 6, h, w] with its difference to the picture before, in fp32. */
+/* What the stem sees of @n items from @first on: input [N, 3, h, w], or [N, 6, h, w] with its difference to the picture before,
+ * in fp32. Items come in order: each may be what the next one follows. */
 static const float *
-view (const Forward *f)
+view (const Forward *f, guint first, guint n)
 {
   VigPlan *p = f->p;
   const VigMemoryBuffers *m = &p->memory;
+  const float *x = p->input + (gsize) first * 3 * p->h * p->w;
 
   if (!m->views)
-    return p->input;
-  f->k->difference (f->k->ctx, &(VigDifference) { .batch = f->n, .size = (int) (3 * p->h * p->w), .x = p->input,
-      .gain = (float) f->c->temporal.difference, .limit = DIFFERENCE_LIMIT, .elapsed = m->now_elapsed,
-      .state = m->now_states, .offset = m->picture, .y = m->views });
+    return x;
+  f->k->difference (f->k->ctx, &(VigDifference) { .batch = (int) n, .size = (int) (3 * p->h * p->w), .x = x,
+      .gain = (float) f->c->temporal.difference, .limit = DIFFERENCE_LIMIT, .elapsed = m->now_elapsed + first,
+      .state = m->now_states + first, .offset = m->picture, .y = m->views });
   return m->views;
 }
 
-/* view [B, C, h, w] -> x [B, L, D] of the first stage */
+/* view [N, C, h, w], slice by slice, -> x [B, L, D] of the first stage */
 static void
 stem (Forward *f)
 {
@@ -128,13 +130,19 @@ stem (Forward *f)
   VigGrid image = { p->h, p->w }, half = p->stem, grid = p->grids[0];
   int half_rows = f->n * (int) (half.h * half.w), rows = f->n * (int) (grid.h * grid.w);
   int half_c = (int) w[0].out, c = (int) w[1].out;
+  VigSlice slice = slice_of (f, &w[0], half);
 
-  convolution (f, &w[0], view (f), true, image, half, slice_of (f, &w[0], half), p->cols[0], p->stem_out); /* [B, half, D/2] */
+  for (guint i = 0; i < (guint) f->n; i += slice.items) {
+    guint n = MIN (slice.items, (guint) f->n - i);
+    convolution (f, &w[0], view (f, i, n), n, true, image, half, slice, p->cols[0],
+        p->stem_out + (gsize) i * half.h * half.w * half_c);                                               /* [B, half, D/2] */
+  }
   show_f32 (f, "patch.conv1", p->stem_out, (gsize) half_rows, (gsize) half_c);
   norm (f, &w[0].norm, p->stem_out, half_rows, half_c, f->c->hierarchical ? VIG_ACT_GELU : VIG_ACT_SILU, p->stem_out,
       VIG_TYPE_F32);
   show_f32 (f, "patch.act1", p->stem_out, (gsize) half_rows, (gsize) half_c);
-  convolution (f, &w[1], p->stem_out, false, half, grid, slice_of (f, &w[1], grid), p->cols[1], p->x);     /* [B, L, D] */
+  convolution (f, &w[1], p->stem_out, (guint) f->n, false, half, grid, slice_of (f, &w[1], grid), p->cols[1],
+      p->x);                                                                                               /* [B, L, D] */
   show_f32 (f, "patch.conv2", p->x, (gsize) rows, (gsize) c);
   norm (f, &w[1].norm, p->x, rows, c, VIG_ACT_NONE, p->x, VIG_TYPE_F32);
   show_f32 (f, "patch.out", p->x, (gsize) rows, (gsize) c);
@@ -311,7 +319,7 @@ stage (Forward *f, guint s)
 
   VigGrid next = f->p->grids[s + 1];
   int rows = f->n * (int) (next.h * next.w), d = (int) c->dims[s + 1];
-  convolution (f, &w->downsample, f->p->x, false, grid, next, (VigSlice) { (guint) f->n, next.h, 0 }, b->cols,
+  convolution (f, &w->downsample, f->p->x, (guint) f->n, false, grid, next, (VigSlice) { (guint) f->n, next.h, 0 }, b->cols,
       f->p->x); /* [B, L', D'] */
   norm (f, &w->downsample.norm, f->p->x, rows, d, VIG_ACT_NONE, f->p->x, VIG_TYPE_F32);
   if (f->tap->func)

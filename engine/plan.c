@@ -35,18 +35,20 @@ vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h, guint
 }
 
 /* Bytes: where the stem's patches were all made at once, they and what comes of them would take more memory than any block
- * does; and slices stay in a GPU's L2. A single picture of 224x224 is one slice (of ViG-H-B in fp32 two). */
+ * does; and slices stay in a GPU's L2. A single picture of 224x224 is one slice (of ViG-H-B in fp32 two). On a CPU as many
+ * pictures are one slice as stay in its own caches. */
 #define PATCHES (6 << 20)
+#define CPU_PATCHES (1 << 20)
 
 VigSlice
-vig_plan_slice (VigGrid grid, gsize patch, guint n)
+vig_plan_slice (const VigKernels *kernels, VigGrid grid, gsize patch, guint n)
 {
   gsize row = grid.w * patch, item = grid.h * row;
   guint cuts = (guint) ((item + PATCHES - 1) / PATCHES), rows = (grid.h + cuts - 1) / cuts;
 
   if (cuts > 1)
     return (VigSlice) { 1, rows, rows * row };
-  n = (guint) MIN (n, PATCHES / item);
+  n = (guint) MIN (n, MAX ((kernels->chunk ? PATCHES : CPU_PATCHES) / item, 1));
   return (VigSlice) { n, grid.h, n * item };
 }
 
@@ -174,6 +176,7 @@ layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
   Arena arena = { .base = base };
   const gsize f32 = sizeof (float), any = vig_type_size (type), B = p->batch;
   guint first = c->hierarchical ? 3 : 9, half = c->dims[0] / 2, features = vig_config_n_features (c);
+  VigSlice stem = vig_plan_slice (p->kernels, p->stem, vig_conv_row (first, vig_config_in_chans (c)) * any, p->batch);
   gsize widest = 0;
 
   for (guint s = 0; s < c->n_stages; s++)
@@ -188,11 +191,11 @@ layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
   gsize shared = arena.at; /* from here on the parts of the network follow one another in the same memory */
   p->stem_out = take (&arena, B * tokens (p->stem) * half * f32);
   gsize cols = arena.at;
-  p->cols[0] = take (&arena, vig_plan_slice (p->stem, vig_conv_row (first, vig_config_in_chans (c)) * any, p->batch).bytes);
+  p->cols[0] = take (&arena, stem.bytes);
   if (c->temporal.difference > 0)
-    p->memory.views = take (&arena, B * 6 * p->h * p->w * f32);
+    p->memory.views = take (&arena, (gsize) stem.items * 6 * p->h * p->w * f32);
   arena.at = cols;
-  p->cols[1] = take (&arena, vig_plan_slice (p->grids[0], vig_conv_row (3, half) * any, p->batch).bytes);
+  p->cols[1] = take (&arena, vig_plan_slice (p->kernels, p->grids[0], vig_conv_row (3, half) * any, p->batch).bytes);
   for (guint s = 0; s < c->n_stages; s++) {
     VigStageBuffers *b = &p->stages[s];
     gsize n = B * tokens (p->grids[s]), d = c->dims[s], hidden = vig_config_mlp_width (c, s);

@@ -34,7 +34,8 @@ typedef struct {
   float *host_elapsed, **host_states;             /* [room]: what vig_plan_upload_states() takes, in the host's memory */
   float *elapsed[VIG_SLOTS], **states[VIG_SLOTS]; /* [room]: as in kernels.h; of each input */
   float *now_elapsed, **now_states;               /* of the batch that vig_plan_use() chose */
-  float *views;           /* [B, 6, h, w]: the input and its difference to the one before; NULL if that is not offered */
+  float *views;           /* [items of the stem's first slice, 6, h, w]: inputs and their differences to those before; NULL if
+                           * that is not offered */
   void *cells;            /* [B, CELLS, D] of type */
   float *joint;           /* [B, CELLS, 3W + 16] */
   void *o;                /* [B, CELLS, W] of type */
@@ -84,7 +85,7 @@ typedef struct {
 } VigResults;
 
 /* For a convolution to @grid with @patch bytes for each result. Where an item is cut does not depend on @n. */
-VigSlice vig_plan_slice (VigGrid grid, gsize patch, guint n);
+VigSlice vig_plan_slice (const VigKernels *kernels, VigGrid grid, gsize patch, guint n);
 
 /* How many items of @h x @w are computed together: see plan.c. A multiple of @window. */
 guint vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h, guint w, guint window);

@@ -7,7 +7,7 @@
 #include <plan.h>
 
 /* tiny_h: 3 -> 16 -> 32 channels, steps of 2; both have more than 6 MB of patches in fp32 */
-enum { H = 464, W = 448, ITEMS = 2, FIRST = 16, SECOND = 32 };
+enum { H = 464, W = 448, ITEMS = 2, FIRST = 16, SECOND = 32, GPU = 32 << 20 /* a table of such a chunk */ };
 
 typedef struct {
   float *conv1, *act1, *conv2;
@@ -65,7 +65,7 @@ test_stem (void)
   GError *error = NULL;
   g_autoptr (VigModel) model = vig_model_new_random ("tiny_h", 1, NULL, &error);
   VigKernels *kernels = vig_kernels_cpu_open (1, VIG_CPU_ALL);
-  kernels->chunk = 32 << 20; /* both items at once, as on a GPU */
+  kernels->chunk = GPU; /* both items at once, as on a GPU */
   g_autoptr (VigEngine) engine = vig_engine_new_with_kernels (model, kernels, "cpu", VIG_PRECISION_FP32, &error);
   g_autofree float *x = g_new (float, ITEMS * 3 * H * W);
   float logits[ITEMS * 10];
@@ -88,16 +88,20 @@ test_stem (void)
 static void
 test_cuts (void)
 {
-  static const struct { VigGrid grid; gsize patch; guint n, items, rows; } cases[] = {
-    { { 28, 28 }, 496, 1, 1, 28 },     /* ViG-T at 224: one slice, and in a large batch 16 items */
-    { { 28, 28 }, 496, 256, 16, 28 },
-    { { 256, 256 }, 496, 1, 1, 43 },   /* at 2048: six of 43 rows or fewer */
-    { { 256, 256 }, 496, 3, 1, 43 },
-    { { 1, 1 << 20 }, 64, 2, 1, 1 },   /* a row of the grid is never cut */
+  static const struct { VigGrid grid; gsize patch; guint n, items, rows; size_t chunk; } cases[] = {
+    { { 28, 28 }, 496, 1, 1, 28, GPU },     /* ViG-T at 224: one slice, and in a large batch 16 items */
+    { { 28, 28 }, 496, 256, 16, 28, GPU },
+    { { 256, 256 }, 496, 1, 1, 43, GPU },   /* at 2048: six of 43 rows or fewer */
+    { { 256, 256 }, 496, 3, 1, 43, GPU },
+    { { 1, 1 << 20 }, 64, 2, 1, 1, GPU },   /* a row of the grid is never cut */
+    { { 28, 28 }, 496, 1, 1, 28, 0 },  /* on a CPU: fewer items, and the same rows */
+    { { 28, 28 }, 496, 256, 2, 28, 0 },
+    { { 64, 64 }, 496, 2, 1, 64, 0 },
+    { { 256, 256 }, 496, 3, 1, 43, 0 },
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
-    VigSlice s = vig_plan_slice (cases[i].grid, cases[i].patch, cases[i].n);
+    VigSlice s = vig_plan_slice (&(VigKernels) { .chunk = cases[i].chunk }, cases[i].grid, cases[i].patch, cases[i].n);
     g_assert_cmpuint (s.items, ==, cases[i].items);
     g_assert_cmpuint (s.rows, ==, cases[i].rows);
     g_assert_cmpuint (s.bytes, ==, (gsize) s.items * s.rows * cases[i].grid.w * cases[i].patch);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Streams with a memory: what is refused, what is saved, and that a state is what it says (answers: tests/golden/temporal.c). */
+#include <malloc.h>
+#include <math.h>
 #include <string.h>
 
 #include <engine-private.h>
+#include <plan.h>
 #include <safetensors.h>
 
 #include "made.h"
@@ -237,6 +240,47 @@ test_empty (Fixture *f, gconstpointer data)
   g_assert_cmpmem (first, sizeof first, again, sizeof again);
 }
 
+/* All that this process has taken from malloc (), and what the engine and the saved state say of themselves. */
+static void
+look_at_memory (Fixture *f, VigState *state, gsize found[3])
+{
+  GError *error = NULL;
+  struct mallinfo2 heap = mallinfo2 ();
+  g_autoptr (GBytes) saved = vig_state_save (state, &error);
+
+  g_assert_no_error (error);
+  found[0] = heap.uordblks + heap.hblkhd;
+  found[1] = vig_engine_get_workspace_bytes (f->engine);
+  found[2] = g_bytes_get_size (saved);
+}
+
+/* Frame 10,000 finds the memory that frame 10 left. (Its time is what tests/bench/clips looks at.) */
+static void
+test_long (Fixture *f, gconstpointer data)
+{
+  enum { SMALL = 32, EARLY = 10, LATE = 10000 };
+  g_autoptr (VigState) state = new_state (f), other = new_state (f);
+  gsize early[3], late[3];
+  float logits[2 * CLASSES];
+  GError *error = NULL;
+
+  for (gint64 i = 1; i <= LATE; i++) {
+    VigMoment moments[] = { { state, i * 40000000 }, { other, i } };
+    vig_engine_classify_stream_tensors (f->engine, f->picture[i % 2], moments, 1 + i % 2, SMALL, SMALL,
+        &(VigOutput) { .logits = logits }, &error);
+    g_assert_no_error (error);
+    g_assert_true (isfinite (logits[0]));
+    if (i == EARLY)
+      look_at_memory (f, state, early);
+  }
+  look_at_memory (f, state, late);
+  g_test_message ("%" G_GSIZE_FORMAT " bytes allocated, %" G_GSIZE_FORMAT " of workspace, a state of %" G_GSIZE_FORMAT
+      " saved in %" G_GSIZE_FORMAT, late[0], late[1], vig_state_get_bytes (f->model, SMALL), late[2]);
+  g_assert_cmpuint (late[0], <, early[0] + LATE - EARLY); /* malloc () counts what it keeps for the next time: not a byte a frame */
+  g_assert_cmpuint (late[1], ==, early[1]);
+  g_assert_cmpuint (late[2], <, early[2] + 64); /* the time of the last frame has more digits */
+}
+
 /* What windows of frames ask for. */
 static void
 test_windows (void)
@@ -272,6 +316,32 @@ test_windows (void)
   g_assert_cmpmem (alone, sizeof alone, logits, sizeof alone);
 }
 
+/* Each frame of a window takes the same memory, however many there are. */
+static void
+test_window_memory (void)
+{
+  static const guint windows[] = { 64, 512, 960 };
+  static const char *const variants[] = { "tiny_joint", "tiny_joint_time" };
+  VigKernels *kernels = vig_kernels_cpu_open (1, VIG_CPU_ALL);
+  GError *error = NULL;
+
+  for (guint v = 0; v < G_N_ELEMENTS (variants); v++) {
+    g_autoptr (VigModel) model = random_model (variants[v], 1);
+    gsize bytes[3];
+    for (guint i = 0; i < 3; i++) {
+      VigPlan *plan = vig_plan_new (model, kernels, VIG_TYPE_F32, windows[i], SIDE, SIDE, windows[i], FALSE, &error);
+      g_assert_no_error (error);
+      bytes[i] = plan->workspace_bytes;
+      vig_plan_free (plan);
+    }
+    g_test_message ("%s: 64 frames %" G_GSIZE_FORMAT " bytes, 448 more %" G_GSIZE_FORMAT ", and as many again %" G_GSIZE_FORMAT,
+        variants[v], bytes[0], bytes[1] - bytes[0], bytes[2] - bytes[1]);
+    g_assert_cmpfloat_with_epsilon ((double) (bytes[2] - bytes[1]) / (double) (bytes[1] - bytes[0]), 1, 1e-2);
+    g_assert_cmpuint (bytes[2], <=, bytes[0] / 64 * 960);
+  }
+  kernels->close (kernels);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -279,11 +349,13 @@ main (int argc, char **argv)
 #define ADD(name, func) g_test_add ("/state/" name, Fixture, NULL, set_up, func, tear_down)
   g_test_add_func ("/state/without-memory", test_without_memory);
   g_test_add_func ("/state/windows", test_windows);
+  g_test_add_func ("/state/window-memory", test_window_memory);
   ADD ("size", test_size);
   ADD ("moments", test_moments);
   ADD ("resize", test_resize);
   ADD ("stateless", test_stateless);
   ADD ("bad-files", test_bad_files);
   ADD ("empty", test_empty);
+  ADD ("long", test_long);
   return g_test_run ();
 }

@@ -224,11 +224,13 @@ def occluder_surface(rng, sources, h, w, whole):
     else:             # one colour
         if rng.random() < 0.6:
             colour = np.float32(OCCLUDER_COLOURS[rng.integers(len(OCCLUDER_COLOURS))]) * rng.uniform(0.5, 1.1)
+        elif rng.random() < 0.25:   # white paper: not quite burnt out
+            colour = rng.uniform(205, 243) + np.float32(rng.uniform(-8, 3, 3))
         else:         # a coat, a wall, paper: often nearly grey
             colour = rng.uniform(10, 245) + rng.choice([0.03, 0.3]) * np.float32(rng.uniform(-120, 120, 3))
         surface = np.empty((h, w, 3), np.float32)
         surface[:] = colour
-        if not whole and rng.random() < 0.2:   # nothing to be seen on it
+        if not whole and rng.random() < 0.35:   # nothing to be seen on it
             return surface.clip(0, 255)
     if 0.42 <= kind < 0.62:   # stone, wood, cloth, leaves: fractal noise, sharp
         surface = surface + fractal(rng, h, w)[..., None] * rng.uniform(6, 40)
@@ -246,20 +248,26 @@ def occluder_surface(rng, sources, h, w, whole):
     return surface.clip(0, 255)
 
 
-def fingers(rng, mask):
-    """Bars side by side from one edge, each ending somewhere: touching, overlapping, or with gaps between."""
+def fingers(rng, mask, light):
+    """Bars side by side from one edge, each ending somewhere: touching, overlapping, or with gaps between, each lit from a side."""
     h, w = mask.shape
     angle = rng.choice([0, 0.5, 1, 1.5]) * np.pi + rng.normal(0, 0.25)
     along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
     reach, span = np.abs(along) @ (w, h), np.abs(across) @ (w, h)
     n = rng.integers(2, 7)
     pitch = span / n * rng.uniform(0.9, 1.1)
-    spread = rng.uniform(0, 0.12)
+    spread, dark, hard = rng.uniform(0, 0.12), rng.choice([1, rng.uniform(0.25, 0.9)]), np.exp(rng.uniform(-1, 2))
+    side, far, (ys, xs) = rng.choice([-1, 1]), rng.uniform(-0.5, 0.5), np.ogrid[0:h, 0:w]
     for i in range(n):
         at = np.array([w / 2, h / 2]) + across * (i - (n - 1) / 2 + rng.normal(0, 0.06)) * pitch
         tip = at + along * reach * rng.uniform(0.05, 0.55)
         root = at - along * reach + across * rng.normal(0, spread) * span
-        cv2.line(mask, tuple(map(int, root)), tuple(map(int, tip)), 1, max(2, int(pitch * rng.uniform(0.72, 1.1))))
+        width, finger = max(2, int(pitch * rng.uniform(0.72, 1.1))), np.zeros_like(mask)
+        cv2.line(finger, tuple(map(int, root)), tuple(map(int, tip)), 1, width)
+        to = (tip - root) / np.hypot(*(tip - root))
+        beside = ((ys - root[1]) * to[0] - (xs - root[0]) * to[1]) / width * 2 + far * ((ys - at[1]) * to[1] + (xs - at[0]) * to[0]) / reach
+        np.copyto(light, dark + (1 - dark) / (1 + np.exp(-2 * hard * side * beside)), where=finger > 0, casting="same_kind")
+        np.maximum(mask, finger, out=mask)
 
 
 def leaves(rng, mask):
@@ -277,10 +285,10 @@ def leaves(rng, mask):
 
 
 def occluder_mask(rng, h, w):
-    """0…1: which part is hidden; straight edges, blobs, boxes, fingers or leaves, sharp or out of focus."""
+    """(0…1: which part is hidden; 0…1: how it is lit): straight edges, blobs, boxes, fingers or leaves, sharp or out of focus."""
     s = 240 / h
     mh, mw = 240, max(40, int(w * s))
-    mask = np.zeros((mh, mw), np.float32)
+    mask, light = np.zeros((mh, mw), np.float32), np.ones((mh, mw), np.float32)
     kind = rng.random()
     if kind < 0.15:    # a straight edge at any angle
         angle, ys, xs = rng.uniform(0, 2 * np.pi), *np.ogrid[0:mh, 0:mw]
@@ -300,27 +308,27 @@ def occluder_mask(rng, h, w):
         if rng.random() < 0.3:
             mask = 1 - cv2.ellipse(np.zeros_like(mask), centre, (axes[0] // 2, axes[1] // 2), 0, 0, 360, 1, -1)
     elif kind < 0.82:
-        fingers(rng, mask)
+        fingers(rng, mask, light)
     elif kind < 0.95:
         leaves(rng, mask)
     else:
         mask[:] = 1
-    mask = cv2.resize(mask, (w, h))
+    mask, light = cv2.resize(mask, (w, h)), cv2.resize(light, (w, h))
     soft = rng.choice([0, rng.uniform(0.004, 0.02), rng.uniform(0.02, 0.1)])
     if soft * h > 0.5:
         mask = cv2.GaussianBlur(cv2.copyMakeBorder(mask, h // 5, h // 5, h // 5, h // 5, cv2.BORDER_REPLICATE),
                                 (0, 0), soft * h)[h // 5:-(h // 5), h // 5:-(h // 5)]
-    return mask
+    return mask, light
 
 
 def covered(rng, sources):
     x = normal_picture(rng, sources)
     h, w = x.shape[:2]
-    mask = occluder_mask(rng, h, w)
+    mask, light = occluder_mask(rng, h, w)
     share = float((mask > 0.5).mean())
     if not p.is_covered(share):
         return None
-    surface = occluder_surface(rng, sources, h, w, share > 0.9)
+    surface = occluder_surface(rng, sources, h, w, share > 0.9) * light[..., None]
     if rng.random() < 0.25:   # round: darker towards the edges of the thing
         inside = cv2.distanceTransform(np.uint8(mask > 0.5), cv2.DIST_L2, 3)
         surface = surface * (rng.uniform(0.3, 0.9) + (inside / (0.12 * h)).clip(0, 1) * 0.6).clip(0, 1)[..., None]

@@ -151,6 +151,19 @@ def zone_plate(rng, x):
         cv2.circle(x, (int(cx), int(cy)), int(h * rng.uniform(0.05, 0.25)), (int(rng.integers(0, 256)),) * 3, -1)
 
 
+def rings(rng, x):
+    """Bands around the middle, each with rings of its own width, fading towards the band's edges or not."""
+    h, w = x.shape[:2]
+    ys, xs = np.ogrid[0:h, 0:w]
+    r = np.hypot(xs - w / 2, ys - h / 2)[..., None] / h
+    bands, first, ratio = rng.integers(2, 9), rng.uniform(0.004, 0.03), rng.uniform(1.1, 2)
+    at = r * bands / rng.uniform(0.5, 0.9)
+    wave = np.sin(2 * np.pi * r / (first * ratio ** np.floor(at.clip(0, bands))) + rng.uniform(0, 6))
+    if rng.random() < 0.6:
+        wave = wave * np.sin(np.pi * (at % 1)) ** rng.choice([1, 2])
+    x[:] = rng.choice([128, 128, 60]) + rng.uniform(60, 127) * wave * (at < bands)
+
+
 def spokes(rng, x):
     h, w = x.shape[:2]
     ys, xs = np.ogrid[0:h, 0:w]
@@ -227,8 +240,8 @@ def moving_marks(rng, x):
         x[:] = np.where(wave < 1, a, b)
 
 
-PATTERNS = [(colour_bars, 0.28), (ramp, 0.1), (checkers, 0.13), (zone_plate, 0.13), (spokes, 0.08), (grid_and_circle, 0.12),
-            (multiburst, 0.03), (colour_fields, 0.06), (moving_marks, 0.07)]
+PATTERNS = [(colour_bars, 0.28), (ramp, 0.1), (checkers, 0.13), (zone_plate, 0.11), (rings, 0.06), (spokes, 0.06), (grid_and_circle, 0.12),
+            (multiburst, 0.03), (colour_fields, 0.05), (moving_marks, 0.06)]
 
 
 def test_pattern(rng, w, h):

@@ -56,13 +56,18 @@ SHARES = {"normal": 38, "defocused": 11, "covered": 20, "over-exposed": 6, "blac
           "solid-colour": 3, "blocky": 23}
 
 
-def draw(rng, ring, n):
-    """Random samples of the filled part, each a little changed."""
+def draw_pixels(rng, ring, n):
+    """Random samples of the filled part, each a little changed: uint8 [n,H,W,3], labels [n]."""
     labels = ring.labels[:ring.filled()]
     chances = np.array([SHARES[name] for name in p.LABELS]) / np.bincount(labels, minlength=len(p.LABELS))
     i = rng.choice(len(labels), n, p=chances[labels] / chances[labels].sum())
     pixels = np.stack([vary(rng, ring.pixels[k], ring.labels[k]) for k in i])
-    return to_input(pixels), torch.from_numpy(ring.labels[i])
+    return pixels, torch.from_numpy(ring.labels[i])
+
+
+def draw(rng, ring, n):
+    pixels, labels = draw_pixels(rng, ring, n)
+    return to_input(pixels), labels
 
 
 class Muon(torch.optim.Optimizer):

@@ -355,9 +355,9 @@ take_off (GstVigClassify *self, GstBuffer *buffer, gint64 arrival)
   }
   gboolean busy = flight->until != G_MAXINT64
       && gst_vig_queue_get_computing (&self->queue) >= self->in.max_in_flight;
-  g_autoptr (GArray) parts = gst_vig_turns_choose (&self->in.turns, flight,
-      running_time (&self->in.segment, buffer), busy ? &n_shed : NULL);
-  gst_vig_flight_recall (flight);
+  const GstClockTime running = running_time (&self->in.segment, buffer);
+  g_autoptr (GArray) parts = gst_vig_turns_choose (&self->in.turns, flight, running, busy ? &n_shed : NULL);
+  gst_vig_flight_recall (flight, running);
   flight->due = parts->len > 0;
   GST_OBJECT_LOCK (self);
   self->stats.shed += n_shed;
@@ -499,8 +499,10 @@ take_results (GstVigClassify *self, GstVigFlight *flight)
     if (!region->tracked)
       continue;
     take_shot (self, flight, region->shot, region);
-    if (flight->buffer)
-      gst_vig_segments_see (&self->segments, region);
+    if (!flight->buffer)
+      continue;
+    gst_vig_clip_see (&loaded->clip, region->tracking_id);
+    gst_vig_segments_see (&self->segments, region);
   }
   count_results (self, flight);
   for (guint i = 0; i < flight->n_shots; i++)
@@ -532,6 +534,7 @@ finish (GstVigClassify *self, GstVigFlight *flight)
   flight->span = get_span (self, flight->buffer);
   gst_vig_moment_init (&flight->moment, &self->segment, flight->buffer);
   gst_vig_segments_begin_frame (&self->segments, flight->span.running, flight->settings.hold_max);
+  gst_vig_clip_begin_frame (&flight->loaded->clip, flight->span.running, flight->settings.hold_max);
   if (self->segment.rate < 0)
     flight->settings.hold_result = FALSE;
   if (!gst_vig_queue_wait_computed (&self->queue, &flight->out, flight->until))

@@ -127,6 +127,18 @@ forget (GstVigClip *clip)
 }
 
 void
+gst_vig_clip_begin_frame (GstVigClip *clip, GstClockTime running, GstClockTime longest)
+{
+  gst_vig_tracks_begin_frame (&clip->objects, running, longest);
+}
+
+void
+gst_vig_clip_see (GstVigClip *clip, guint64 tracking_id)
+{
+  gst_vig_tracks_see (&clip->objects, tracking_id);
+}
+
+void
 gst_vig_clip_follow (GstVigClip *clip, GstVigClipMode mode, const GstVigClipSettings *settings, guint epoch)
 {
   VigConsensusOptions options = { .kind = VIG_CONSENSUS_EMA, .time_constant = settings->time_constant };

@@ -71,6 +71,10 @@ typedef struct {
 void gst_vig_clip_init (GstVigClip *clip, guint n_classes);
 void gst_vig_clip_clear (GstVigClip *clip); /* zeroed is allowed */
 
+/* The next frame leaves, with this object in it or without. Objects are forgotten as gst_vig_tracks_begin_frame() has it. */
+void gst_vig_clip_begin_frame (GstVigClip *clip, GstClockTime running, GstClockTime longest);
+void gst_vig_clip_see (GstVigClip *clip, guint64 tracking_id);
+
 /* Before the answers of a frame: other settings, mode or epoch than at the frame before begin anew. */
 void gst_vig_clip_follow (GstVigClip *clip, GstVigClipMode mode, const GstVigClipSettings *settings, guint epoch);
 

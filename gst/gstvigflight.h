@@ -87,8 +87,9 @@ typedef struct {
 /* Takes @buffer. @queue outlives the flight. */
 GstVigFlight *gst_vig_flight_new (GstBuffer *buffer, GstVigLoaded *loaded, GstVigQueue *queue);
 
-/* Every frame, in order, before it starts if it does: the model comes to know which objects are in it. */
-void gst_vig_flight_recall (GstVigFlight *flight);
+/* Every frame, in order, before it starts if it does: the model comes to know which objects are in it. @running: its running
+ * time; NONE: not known */
+void gst_vig_flight_recall (GstVigFlight *flight, GstClockTime running);
 
 /**
  * gst_vig_flight_start:

@@ -365,7 +365,8 @@ gst_vig_classify_install_properties (GObjectClass *class)
           "Attach the last result, marked as held and with its age, to the frames that are not classified",
           DEFAULT_HOLD_RESULT, playing));
   g_object_class_install_property (class, PROP_HOLD_MAX, g_param_spec_uint64 ("hold-max", "Longest hold",
-          "Age up to which a result is held, in nanoseconds of running time", 0, G_MAXUINT64, DEFAULT_HOLD_MAX,
+          "Age up to which a result is held, in nanoseconds of running time; and for how long a tracked object may be in no "
+          "frame until its result, clip, memory and segments end", 0, G_MAXUINT64, DEFAULT_HOLD_MAX,
           playing));
   g_object_class_install_property (class, PROP_INPUT_SIZE, g_param_spec_uint ("input-size", "Input size",
           "Side in pixels of the square that a frame is resized to for the model (0: what the model says)", 0, 8192,

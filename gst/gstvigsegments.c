@@ -15,8 +15,6 @@ typedef struct {
   GstVigSegments *segments;
   guint64 id;
   GQuark type;
-  guint64 seen;         /* number of the frame that it was last in, */
-  GstClockTime seen_at; /* and its running time */
 } Object;
 
 gboolean
@@ -170,12 +168,8 @@ static Object *
 get_object (GstVigSegments *segments, const GstVigRegion *region)
 {
   Object *object = gst_vig_tracks_note (&segments->objects, region->tracking_id);
-  if (!object->segments) {
-    object->segments = segments;
-    object->id = region->tracking_id;
-    object->seen = segments->n_frames;
-    object->seen_at = segments->now;
-  }
+  object->segments = segments;
+  object->id = region->tracking_id;
   object->type = region->type;
   return object;
 }
@@ -206,29 +200,13 @@ gst_vig_segments_add (GstVigSegments *segments, guint epoch, const GstVigRegion 
 void
 gst_vig_segments_see (GstVigSegments *segments, const GstVigRegion *region)
 {
-  Object *object = gst_vig_tracks_find (&segments->objects, region->tracking_id);
-  if (!object)
-    return;
-  object->seen = segments->n_frames;
-  object->seen_at = segments->now;
-}
-
-static gboolean
-is_away (const GstVigSegments *segments, const Object *object, GstClockTime longest)
-{
-  return object->seen + 1 < segments->n_frames && GST_CLOCK_TIME_IS_VALID (segments->now)
-      && GST_CLOCK_TIME_IS_VALID (object->seen_at) && segments->now > object->seen_at
-      && segments->now - object->seen_at > longest;
+  gst_vig_tracks_see (&segments->objects, region->tracking_id);
 }
 
 void
 gst_vig_segments_begin_frame (GstVigSegments *segments, GstClockTime running, GstClockTime longest)
 {
-  const Object *object;
-  segments->n_frames++;
-  segments->now = running;
-  while ((object = gst_vig_tracks_peek_oldest (&segments->objects)) && is_away (segments, object, longest))
-    gst_vig_tracks_forget_oldest (&segments->objects);
+  gst_vig_tracks_begin_frame (&segments->objects, running, longest);
 }
 
 /* ---- all of them ----------------------------------------------------------------------------------------------- */

@@ -48,8 +48,6 @@ typedef struct {
   GstVigLimits limits;
   gboolean backwards; /* the stream plays backwards */
   guint epoch;        /* of the last answer */
-  guint64 n_frames;
-  GstClockTime now;   /* running time of the last frame */
   GstVigSubject frame;
   GstVigTracks objects;
   GArray *scratch;    /* of segments */
@@ -61,8 +59,7 @@ void gst_vig_segments_init (GstVigSegments *segments, void (*found) (gpointer ow
     gpointer owner);
 void gst_vig_segments_clear (GstVigSegments *segments); /* none is open any more */
 
-/* The next frame leaves. Ends the segments of objects that were not in the one before it, and were last seen more than @longest
- * before @running. */
+/* The next frame leaves. Ends the segments of objects that have gone, as gst_vig_tracks_begin_frame() has it. */
 void gst_vig_segments_begin_frame (GstVigSegments *segments, GstClockTime running, GstClockTime longest);
 
 /* The tracked object is in it, whether or not it was classified. */

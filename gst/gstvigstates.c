@@ -26,18 +26,9 @@ gst_vig_states_clear (GstVigStates *states)
   gst_vig_tracks_clear (&states->objects);
 }
 
-/* Those that were last in a frame long ago, and not in the last. */
-static void
-forget_absent (GstVigStates *states, GstClockTime away)
-{
-  const GstVigMemory *oldest;
-  while ((oldest = gst_vig_tracks_peek_oldest (&states->objects))
-      && oldest->seen_in + 1 < states->n_frames && (GstClockTime) states->now - (GstClockTime) oldest->seen > away)
-    gst_vig_tracks_forget_oldest (&states->objects);
-}
-
 void
-gst_vig_states_begin (GstVigStates *states, const GstVigClipSettings *settings, guint epoch, gint64 time, GstClockTime away)
+gst_vig_states_begin (GstVigStates *states, const GstVigClipSettings *settings, guint epoch, gint64 time,
+    GstClockTime running, GstClockTime away)
 {
   if (!states->shared)
     return;
@@ -50,17 +41,14 @@ gst_vig_states_begin (GstVigStates *states, const GstVigClipSettings *settings, 
   states->room = room;
   states->now = time;
   states->n_frames++;
-  forget_absent (states, away);
+  gst_vig_tracks_begin_frame (&states->objects, running, away);
 }
 
 void
 gst_vig_states_see (GstVigStates *states, guint64 tracking_id)
 {
-  GstVigMemory *memory = states->shared ? gst_vig_tracks_find (&states->objects, tracking_id) : NULL;
-  if (!memory)
-    return;
-  memory->seen = states->now;
-  memory->seen_in = states->n_frames;
+  if (states->shared)
+    gst_vig_tracks_see (&states->objects, tracking_id);
 }
 
 gboolean
@@ -77,8 +65,7 @@ gst_vig_states_aim (GstVigStates *states, const GstVigClipSettings *settings, co
   if (first && !(memory->state = vig_shared_state_new (states->shared, states->room, error)))
     return FALSE;
   const guint hop = (settings->hop + settings->stride - 1) / settings->stride; /* of frames that are in windows */
-  memory->seen = states->now;
-  memory->seen_in = memory->aimed = states->n_frames;
+  memory->aimed = states->n_frames;
   memory->since++;
   if (states->room && (first || memory->since >= hop)) {
     request->window = states->room;

@@ -14,8 +14,6 @@ G_BEGIN_DECLS
 typedef struct {
   VigState *state;  /* NULL: nothing */
   guint since;      /* windows: frames since the last that was answered */
-  gint64 seen;      /* when it was, last, */
-  guint64 seen_in;  /* and in which frame */
   guint64 aimed;    /* at which frame something was remembered, last */
 } GstVigMemory;
 
@@ -45,12 +43,12 @@ void gst_vig_states_clear (GstVigStates *states); /* zeroed is allowed */
  * @settings: another length of windows than at the frame before forgets all
  * @epoch: another than that of the frame before forgets all
  * @time: of GstVigClock, when the frame is
- * @away: nanoseconds for which an object may be away until it is forgotten; one that was in the last frame has not been
+ * @running, @away: objects are forgotten as gst_vig_tracks_begin_frame() has it
  *
  * A frame, whether it is to be classified or not.
  */
 void gst_vig_states_begin (GstVigStates *states, const GstVigClipSettings *settings, guint epoch, gint64 time,
-    GstClockTime away);
+    GstClockTime running, GstClockTime away);
 
 /* It has this object in it. */
 void gst_vig_states_see (GstVigStates *states, guint64 tracking_id);

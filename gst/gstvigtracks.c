@@ -5,6 +5,8 @@ typedef struct {
   guint64 id;
   GList link;
   GDestroyNotify clear;
+  guint64 seen;         /* number of the frame that it was last in, */
+  GstClockTime seen_at; /* and its running time */
   guint8 note[] __attribute__ ((aligned (16)));
 } Track;
 
@@ -21,7 +23,7 @@ void
 gst_vig_tracks_init (GstVigTracks *tracks, gsize size, GDestroyNotify clear)
 {
   *tracks = (GstVigTracks) { .notes = g_hash_table_new_full (g_int64_hash, g_int64_equal, NULL, track_free),
-    .size = size, .clear = clear };
+    .size = size, .clear = clear, .now = GST_CLOCK_TIME_NONE };
 }
 
 void
@@ -37,15 +39,55 @@ gst_vig_tracks_reset (GstVigTracks *tracks)
   g_hash_table_remove_all (tracks->notes);
 }
 
-gpointer
-gst_vig_tracks_find (GstVigTracks *tracks, guint64 id)
+/* One that was in the last frame has not been away, however long ago that was. */
+static gboolean
+is_away (const GstVigTracks *tracks, const Track *track, GstClockTime longest)
+{
+  return track->seen + 1 < tracks->n_frames && GST_CLOCK_TIME_IS_VALID (track->seen_at) && tracks->now > track->seen_at
+      && tracks->now - track->seen_at > longest;
+}
+
+void
+gst_vig_tracks_begin_frame (GstVigTracks *tracks, GstClockTime now, GstClockTime longest)
+{
+  tracks->n_frames++;
+  if (GST_CLOCK_TIME_IS_VALID (now))
+    tracks->now = now;
+  while (tracks->order.head && is_away (tracks, tracks->order.head->data, longest))
+    gst_vig_tracks_forget_oldest (tracks);
+}
+
+static Track *
+find (GstVigTracks *tracks, guint64 id)
 {
   Track *track = g_hash_table_lookup (tracks->notes, &id);
   if (!track)
     return NULL;
   g_queue_unlink (&tracks->order, &track->link);
   g_queue_push_tail_link (&tracks->order, &track->link);
-  return track->note;
+  return track;
+}
+
+static void
+see (const GstVigTracks *tracks, Track *track)
+{
+  track->seen = tracks->n_frames;
+  track->seen_at = tracks->now;
+}
+
+void
+gst_vig_tracks_see (GstVigTracks *tracks, guint64 id)
+{
+  Track *track = find (tracks, id);
+  if (track)
+    see (tracks, track);
+}
+
+gpointer
+gst_vig_tracks_find (GstVigTracks *tracks, guint64 id)
+{
+  Track *track = find (tracks, id);
+  return track ? track->note : NULL;
 }
 
 gpointer
@@ -60,6 +102,7 @@ gst_vig_tracks_note (GstVigTracks *tracks, guint64 id)
   track->id = id;
   track->clear = tracks->clear;
   track->link.data = track;
+  see (tracks, track);
   g_queue_push_tail_link (&tracks->order, &track->link);
   g_hash_table_insert (tracks->notes, &track->id, track);
   return track->note;

@@ -3,8 +3,7 @@
 
 /* Of a tracked object. */
 typedef struct {
-  guint64 classified, seen; /* number of the frame, last; counted from 1 */
-  GstClockTime seen_at;     /* running time */
+  guint64 classified; /* number of the frame, last; counted from 1 */
 } Turn;
 
 void
@@ -46,26 +45,16 @@ take_frame_turn (GstVigTurns *turns, const GstVigFlight *flight, gboolean shed)
   return due;
 }
 
-/* One that was in the last frame has not been away, however long ago that was. */
 static gboolean
-was_away (const Turn *turn, guint64 frame, GstClockTime now, GstClockTime hold_max)
-{
-  return turn->seen + 1 < frame && GST_CLOCK_TIME_IS_VALID (now) && GST_CLOCK_TIME_IS_VALID (turn->seen_at)
-      && now > turn->seen_at && now - turn->seen_at > hold_max;
-}
-
-static gboolean
-take_object_turn (GstVigTurns *turns, guint64 id, const GstVigSettings *settings, GstClockTime now, gboolean shed)
+take_object_turn (GstVigTurns *turns, guint64 id, const GstVigSettings *settings, gboolean shed)
 {
   Turn *turn = gst_vig_tracks_note (&turns->objects, id);
   /* twice in one frame: upstream gives several objects one id, so their results cannot be told apart later */
   gboolean due = turn->classified == 0 || turn->classified == turns->n_frames
-      || turns->n_frames - turn->classified >= settings->reclassify_interval
-      || was_away (turn, turns->n_frames, now, settings->hold_max);
+      || turns->n_frames - turn->classified >= settings->reclassify_interval;
   if (due && !shed)
     turn->classified = turns->n_frames;
-  turn->seen = turns->n_frames;
-  turn->seen_at = now;
+  gst_vig_tracks_see (&turns->objects, id);
   return due;
 }
 
@@ -74,6 +63,7 @@ gst_vig_turns_choose (GstVigTurns *turns, GstVigFlight *flight, GstClockTime now
 {
   GArray *parts = g_array_new (FALSE, FALSE, sizeof (GstVideoRectangle));
   turns->n_frames++;
+  gst_vig_tracks_begin_frame (&turns->objects, now, flight->settings.hold_max);
   const gboolean turn = take_frame_turn (turns, flight, n_shed != NULL);
   if (turn && n_shed && flight->settings.regions != GST_VIG_REGIONS_OBJECTS) {
     (*n_shed)++;
@@ -84,7 +74,7 @@ gst_vig_turns_choose (GstVigTurns *turns, GstVigFlight *flight, GstClockTime now
   }
   for (guint i = 0; flight->regions && has_picture (flight->buffer) && i < flight->regions->len; i++) {
     GstVigRegion *region = &g_array_index (flight->regions, GstVigRegion, i);
-    if (!(region->tracked ? take_object_turn (turns, region->tracking_id, &flight->settings, now, n_shed != NULL) : turn))
+    if (!(region->tracked ? take_object_turn (turns, region->tracking_id, &flight->settings, n_shed != NULL) : turn))
       continue;
     if (n_shed) {
       (*n_shed)++;

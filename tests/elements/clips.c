@@ -425,6 +425,27 @@ test_objects (void)
   test_harness_free (h);
 }
 
+/* One that has been away for longer than hold-max is another when it comes back. */
+static void
+test_objects_go (void)
+{
+  for (guint away = 3; away <= 4; away++) {
+    GstHarness *h = test_harness (CAPS, "clip-mode", MEAN, "clip-length", 4, "regions", 1, "hold-max", 4 * FRAME_TIME, NULL);
+    const guint back = 2 + away;
+    for (guint i = 0; i < back + 2; i++) {
+      GstBuffer *in = i < 2 || i >= back ? picture_with_objects (i * 2) : picture (i, 0);
+      GST_BUFFER_PTS (in) = i * FRAME_TIME;
+      g_autoptr (GstBuffer) out = send (h, in);
+      for (guint r = 0; r < test_n_results (out); r++) {
+        const gboolean tracked = gst_structure_has_field (test_result (out, r), "tracking-id");
+        const guint start = !tracked ? i : away > 3 && i >= back ? back : 0;
+        expect_span (out, r, start * FRAME_TIME, i * FRAME_TIME, !tracked || i < back + (away > 3 ? 3 : 1));
+      }
+    }
+    test_harness_free (h);
+  }
+}
+
 /* ---- frames that are not waited for ---- */
 
 typedef struct {
@@ -529,6 +550,7 @@ main (int argc, char **argv)
   g_test_add_func ("/clips/begins-anew", test_begins_anew);
   g_test_add_func ("/clips/no-timestamps", test_no_timestamps);
   g_test_add_func ("/clips/objects", test_objects);
+  g_test_add_func ("/clips/objects-go", test_objects_go);
   g_test_add_func ("/clips/skip", test_skip);
   g_test_add_func ("/clips/overflow", test_overflow);
   return test_run ();

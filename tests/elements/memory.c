@@ -635,6 +635,25 @@ test_objects_always_there (void)
   oracle_clear (&o);
 }
 
+/* For how long one was away is told by running time, as for how long a result is held: at twice the rate it is half as long. */
+static void
+test_objects_at_rates (void)
+{
+  for (guint rate = 1; rate <= 2; rate++) {
+    GstHarness *h = harness (TINY_STREAM, "regions", 1, "hold-max", 3 * FRAME_TIME, NULL);
+    start_segment (h, rate);
+    for (guint i = 0; i < 7; i++) {
+      GstBuffer *in = picture (i, i * FRAME_TIME);
+      if (i == 0 || i == 6)
+        add_object (in, 3);
+      g_autoptr (GstBuffer) out = send (h, in);
+      if (i == 6)
+        expect_span (out, 0, (rate > 1 ? 0 : 6) * FRAME_TIME, 6 * FRAME_TIME, rate == 1);
+    }
+    test_harness_free (h);
+  }
+}
+
 /* Each object has a window of its own. */
 static void
 test_objects_joint (void)
@@ -799,6 +818,7 @@ main (int argc, char **argv)
   g_test_add_func ("/memory/joint-backwards", test_joint_backwards);
   g_test_add_func ("/memory/objects", test_objects);
   g_test_add_func ("/memory/objects-always-there", test_objects_always_there);
+  g_test_add_func ("/memory/objects-at-rates", test_objects_at_rates);
   g_test_add_func ("/memory/objects-joint", test_objects_joint);
   g_test_add_data_func ("/memory/together-stream", GINT_TO_POINTER (TINY_STREAM), test_together);
   g_test_add_data_func ("/memory/together-joint", GINT_TO_POINTER (TINY_JOINT), test_together);

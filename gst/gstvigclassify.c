@@ -498,7 +498,8 @@ take_results (GstVigClassify *self, GstVigFlight *flight)
     const GstVigRegion *region = &g_array_index (flight->regions, GstVigRegion, i);
     if (!region->tracked)
       continue;
-    take_shot (self, flight, region->shot, region);
+    if (region->followed)
+      take_shot (self, flight, region->shot, region);
     if (!flight->buffer)
       continue;
     gst_vig_clip_see (&loaded->clip, region->tracking_id);

@@ -134,14 +134,14 @@ aim_at_clip (GstVigFlight *flight, guint i, const guint64 *tracking_id)
       &flight->shots[i].request, &flight->shots[i].silent, &flight->error);
 }
 
-/* Of which streams of pictures the shots are the next. Objects that are not tracked are of none. */
+/* Of which streams of pictures the shots are the next. Objects that are not followed are of none. */
 static gboolean
 aim_at_clips (GstVigFlight *flight)
 {
   gboolean ok = aim_at_clip (flight, flight->frame_shot, NULL);
   for (guint i = 0; ok && flight->regions && i < flight->regions->len; i++) {
     const GstVigRegion *region = &g_array_index (flight->regions, GstVigRegion, i);
-    ok = !region->tracked || aim_at_clip (flight, region->shot, &region->tracking_id);
+    ok = !region->followed || aim_at_clip (flight, region->shot, &region->tracking_id);
   }
   return ok;
 }

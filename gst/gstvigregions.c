@@ -156,6 +156,25 @@ read_regions_of_interest (GstBuffer *buffer, GArray *objects)
   }
 }
 
+static gboolean
+has_twin (const GArray *objects, guint which)
+{
+  const GstVigRegion *r = (const GstVigRegion *) (gpointer) objects->data;
+  for (guint i = 0; i < objects->len; i++)
+    if (i != which && r[i].tracked && r[i].tracking_id == r[which].tracking_id)
+      return TRUE;
+  return FALSE;
+}
+
+static void
+find_followed (GArray *objects)
+{
+  for (guint i = 0; i < objects->len; i++) {
+    GstVigRegion *r = &g_array_index (objects, GstVigRegion, i);
+    r->followed = r->tracked && !has_twin (objects, i);
+  }
+}
+
 GArray *
 gst_vig_regions_find (GstBuffer *buffer, const GstVideoInfo *info, const GstVigRegionFilter *filter, guint *n_skipped)
 {
@@ -174,6 +193,7 @@ gst_vig_regions_find (GstBuffer *buffer, const GstVideoInfo *info, const GstVigR
     g_array_index (objects, GstVigRegion, n++) = *r;
   }
   g_array_set_size (objects, n);
+  find_followed (objects);
   *n_skipped = n_found - n;
   return objects;
 }

@@ -31,6 +31,7 @@ GPtrArray *gst_vig_object_classes_parse (const char *list);
  * @place: where the object is said to be, perhaps outside of the frame in part
  * @od_id: id of its GstAnalyticsODMtd if it @has_od; a GstVideoRegionOfInterestMeta alone has none yet
  * @tracking_id: of its GstAnalyticsTrackingMtd if it is @tracked
+ * @followed: it is, and is the only one of that id: what was seen of the id before was seen of this object
  * @shot: which of the flight's shots shows it; GST_VIG_NO_SHOT: none
  *
  * An object that upstream has found in a frame.
@@ -38,7 +39,7 @@ GPtrArray *gst_vig_object_classes_parse (const char *list);
 typedef struct {
   GstVideoRectangle part, place;
   GQuark type;
-  gboolean has_od, tracked;
+  gboolean has_od, tracked, followed;
   guint od_id;
   guint64 tracking_id;
   guint shot;

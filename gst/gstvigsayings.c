@@ -17,7 +17,7 @@ static gboolean
 find_held (const GstVigFlight *flight, GstClockTime now, Saying *s)
 {
   const GstVigSettings *settings = &flight->settings;
-  if (!settings->hold_result || (s->region ? !s->region->tracked : settings->regions == GST_VIG_REGIONS_OBJECTS))
+  if (!settings->hold_result || (s->region ? !s->region->followed : settings->regions == GST_VIG_REGIONS_OBJECTS))
     return FALSE;
   const GstVigLast *last = gst_vig_held_get (&flight->loaded->held, flight->epoch,
       s->region ? &s->region->tracking_id : NULL);

@@ -40,7 +40,6 @@ gst_vig_states_begin (GstVigStates *states, const GstVigClipSettings *settings, 
   states->epoch = epoch;
   states->room = room;
   states->now = time;
-  states->n_frames++;
   gst_vig_tracks_begin_frame (&states->objects, running, away);
 }
 
@@ -60,12 +59,9 @@ gst_vig_states_aim (GstVigStates *states, const GstVigClipSettings *settings, co
     return TRUE;
   GstVigMemory *memory = tracking_id ? gst_vig_tracks_note (&states->objects, *tracking_id) : &states->frame;
   const gboolean first = !memory->state;
-  if (memory->aimed == states->n_frames)
-    return TRUE;
   if (first && !(memory->state = vig_shared_state_new (states->shared, states->room, error)))
     return FALSE;
   const guint hop = (settings->hop + settings->stride - 1) / settings->stride; /* of frames that are in windows */
-  memory->aimed = states->n_frames;
   memory->since++;
   if (states->room && (first || memory->since >= hop)) {
     request->window = states->room;

@@ -14,7 +14,6 @@ G_BEGIN_DECLS
 typedef struct {
   VigState *state;  /* NULL: nothing */
   guint since;      /* windows: frames since the last that was answered */
-  guint64 aimed;    /* at which frame something was remembered, last */
 } GstVigMemory;
 
 /**
@@ -30,7 +29,6 @@ typedef struct {
   VigShared *shared;
   guint room, epoch;
   gint64 now;
-  guint64 n_frames;
   GstVigMemory frame;
   GstVigTracks objects; /* of GstVigMemory */
 } GstVigStates;
@@ -59,7 +57,7 @@ void gst_vig_states_see (GstVigStates *states, guint64 tracking_id);
  * @request: its state (a hold of the caller's), time and window are set. No state: it is by itself
  * @silent: (out): it is only remembered
  *
- * The frame, or object, is to be classified now. The second object of one id in a frame is by itself.
+ * The frame, or object, is to be classified now.
  */
 gboolean gst_vig_states_aim (GstVigStates *states, const GstVigClipSettings *settings, const guint64 *tracking_id,
     VigRequest *request, gboolean *silent, GError **error);

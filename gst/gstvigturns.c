@@ -46,15 +46,15 @@ take_frame_turn (GstVigTurns *turns, const GstVigFlight *flight, gboolean shed)
 }
 
 static gboolean
-take_object_turn (GstVigTurns *turns, guint64 id, const GstVigSettings *settings, gboolean shed)
+take_object_turn (GstVigTurns *turns, const GstVigRegion *region, const GstVigSettings *settings, gboolean shed)
 {
-  Turn *turn = gst_vig_tracks_note (&turns->objects, id);
-  /* twice in one frame: upstream gives several objects one id, so their results cannot be told apart later */
-  gboolean due = turn->classified == 0 || turn->classified == turns->n_frames
-      || turns->n_frames - turn->classified >= settings->reclassify_interval;
+  Turn *turn = gst_vig_tracks_note (&turns->objects, region->tracking_id);
+  gst_vig_tracks_see (&turns->objects, region->tracking_id);
+  if (!region->followed) /* nothing is held for it */
+    return TRUE;
+  gboolean due = turn->classified == 0 || turns->n_frames - turn->classified >= settings->reclassify_interval;
   if (due && !shed)
     turn->classified = turns->n_frames;
-  gst_vig_tracks_see (&turns->objects, id);
   return due;
 }
 
@@ -74,7 +74,7 @@ gst_vig_turns_choose (GstVigTurns *turns, GstVigFlight *flight, GstClockTime now
   }
   for (guint i = 0; flight->regions && has_picture (flight->buffer) && i < flight->regions->len; i++) {
     GstVigRegion *region = &g_array_index (flight->regions, GstVigRegion, i);
-    if (!(region->tracked ? take_object_turn (turns, region->tracking_id, &flight->settings, n_shed != NULL) : turn))
+    if (!(region->tracked ? take_object_turn (turns, region, &flight->settings, n_shed != NULL) : turn))
       continue;
     if (n_shed) {
       (*n_shed)++;

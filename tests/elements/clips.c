@@ -380,23 +380,30 @@ test_no_timestamps (void)
 
 /* ---- objects ---- */
 
+/* @id < 0: it is not tracked. */
+static void
+add_object (GstBuffer *buffer, gint64 id)
+{
+  GstAnalyticsODMtd od;
+  GstAnalyticsTrackingMtd tracking;
+  GstAnalyticsRelationMeta *meta = gst_buffer_add_analytics_relation_meta (buffer);
+  gst_analytics_relation_meta_add_od_mtd (meta, g_quark_from_string ("thing"), 0, 0, 48, 48, 1, &od);
+  if (id < 0)
+    return;
+  gst_analytics_relation_meta_add_tracking_mtd (meta, (guint64) id, 0, &tracking);
+  gst_analytics_relation_meta_set_relation (meta, GST_ANALYTICS_REL_TYPE_RELATE_TO, od.id, tracking.id);
+}
+
 /* A picture with objects all over it: two that are tracked and one that is not. Which is which changes. */
 static GstBuffer *
 picture_with_objects (guint i)
 {
   GstBuffer *buffer = picture (i, i * FRAME_TIME);
-  GstAnalyticsRelationMeta *meta = gst_buffer_add_analytics_relation_meta (buffer);
   for (guint k = 0; k < 3; k++) {
-    GstAnalyticsODMtd od;
-    GstAnalyticsTrackingMtd tracking;
     const guint which = (i + k) % 3;
     if (which == 1 && i % 2) /* seen in every other frame */
       continue;
-    gst_analytics_relation_meta_add_od_mtd (meta, g_quark_from_string ("thing"), 0, 0, 48, 48, 1, &od);
-    if (which == 2)
-      continue;
-    gst_analytics_relation_meta_add_tracking_mtd (meta, 100 + which, 0, &tracking);
-    gst_analytics_relation_meta_set_relation (meta, GST_ANALYTICS_REL_TYPE_RELATE_TO, od.id, tracking.id);
+    add_object (buffer, which == 2 ? -1 : 100 + (gint64) which);
   }
   return buffer;
 }
@@ -423,6 +430,37 @@ test_objects (void)
     }
   }
   test_harness_free (h);
+}
+
+/* Two of one id are judged by the one frame, both of them, and say nothing about the one of that id before and after. */
+static void
+test_same_id (void)
+{
+  for (int mode = MEAN; mode <= EMA; mode++) {
+    g_autofree gpointer alone = say_alone (8);
+    GstHarness *h = test_harness (CAPS, "top-k", TINY_CLASSES, "clip-mode", mode, "clip-length", 8, "clip-time-constant", 0.15,
+        "regions", 1, NULL);
+    double seen[LONG] = { 0 };
+    for (guint i = 0; i < 8; i++) {
+      const gboolean twins = i == 3 || i == 4;
+      GstBuffer *in = picture (i, i * FRAME_TIME);
+      add_object (in, 100);
+      if (twins)
+        add_object (in, 100);
+      g_autoptr (GstBuffer) out = send (h, in);
+      g_assert_cmpuint (test_n_results (out), ==, twins ? 2 : 1);
+      for (guint r = 0; r < test_n_results (out); r++) {
+        double by_itself[LONG] = { 0 };
+        by_itself[i] = 1;
+        if (mode == MEAN && !twins)
+          seen[i] = 1;
+        if (twins || mode == MEAN)
+          expect_mean (out, r, alone, twins ? by_itself : seen, i + 1);
+        expect_span (out, r, twins ? i * FRAME_TIME : 0, i * FRAME_TIME, twins || mode == MEAN || i < 4);
+      }
+    }
+    test_harness_free (h);
+  }
 }
 
 /* One that has been away for longer than hold-max is another when it comes back. */
@@ -550,6 +588,7 @@ main (int argc, char **argv)
   g_test_add_func ("/clips/begins-anew", test_begins_anew);
   g_test_add_func ("/clips/no-timestamps", test_no_timestamps);
   g_test_add_func ("/clips/objects", test_objects);
+  g_test_add_func ("/clips/same-id", test_same_id);
   g_test_add_func ("/clips/objects-go", test_objects_go);
   g_test_add_func ("/clips/skip", test_skip);
   g_test_add_func ("/clips/overflow", test_overflow);

@@ -592,7 +592,9 @@ test_objects (void)
       add_object (in, 0);
     g_autoptr (GstBuffer) out = send (h, in);
     expect_next (out, 0, &frame, i, (gint64) (i * FRAME_TIME));
-    for (guint r = 0; r < n; r++) {
+    const guint n_twins = i == 9 && n > 0 && there[0] == 0;
+    g_assert_cmpuint (n_twins, ==, i == 9);
+    for (guint r = n_twins; r < n; r++) {
       const guint k = there[r];
       if (!known[k] || i - last[k] > away) {
         vig_state_reset (objects[k].state);
@@ -603,7 +605,9 @@ test_objects (void)
       expect_next (out, 1 + r, &objects[k], i, (gint64) (i * FRAME_TIME));
       expect_span (out, 1 + r, first[k] * FRAME_TIME, i * FRAME_TIME, i == first[k]);
     }
-    for (guint r = n; r < n + (i == 9 ? 2 : 1); r++) {
+    if (n_twins)
+      last[0] = i; /* it is there, in one of them */
+    for (guint r = n_twins ? 0 : n; r < n + 1 + n_twins; r = r == 0 && n_twins ? n : r + 1) {
       Oracle alone = oracle_new (TINY_STREAM);
       expect_next (out, 1 + r, &alone, i, 0);
       expect_span (out, 1 + r, i * FRAME_TIME, i * FRAME_TIME, TRUE);

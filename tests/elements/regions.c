@@ -973,6 +973,26 @@ test_same_id (void)
   test_harness_free (h);
 }
 
+/* What is held of an id is held for the one object that has it, and goes on behind frames in which several do. */
+static void
+test_same_id_at_times (void)
+{
+  GstHarness *h = test_harness (CAPS, "regions", 1, "reclassify-interval", 100, NULL);
+  for (int i = 0; i < 6; i++) {
+    const gboolean twins = i == 2 || i == 3;
+    GstBuffer *in = scene (i);
+    guint red = add_object (in, TINY_RED, 0, 0, 16, 16), cyan = add_object (in, TINY_CYAN, 20, 0, 16, 16);
+    track (in, red, 0);
+    track (in, cyan, twins ? 0 : 1 + (guint64) i);
+    g_autoptr (GstBuffer) out = send (h, in);
+    expect_object (out, red, twins || i == 0 ? "fresh" : "held", TINY_RED);
+    expect_object (out, cyan, "fresh", TINY_CYAN);
+    if (!twins)
+      g_assert_cmpuint (test_age (out), ==, (guint64) i * FRAME_TIME);
+  }
+  test_harness_free (h);
+}
+
 /* More objects than are remembered: the one that has not been seen for longest is a new one when it comes back. */
 static void
 test_many_ids (void)
@@ -1220,6 +1240,7 @@ main (int argc, char **argv)
   g_test_add_func ("/regions/untracked", test_untracked);
   g_test_add_func ("/regions/tracking-relations", test_tracking_relations);
   g_test_add_func ("/regions/same-id", test_same_id);
+  g_test_add_func ("/regions/same-id-at-times", test_same_id_at_times);
   g_test_add_func ("/regions/many-ids", test_many_ids);
   g_test_add_func ("/regions/gap", test_gap);
   g_test_add_func ("/regions/hundreds", test_hundreds);

@@ -568,6 +568,21 @@ test_objects_go (void)
   test_harness_free (h);
 }
 
+/* Two of one id have none, and end none. */
+static void
+test_objects_of_one_id (void)
+{
+  GstHarness *h = test_harness (CAPS, "enter-threshold", 0.5, "regions", 1, "hold-max", (guint64) 1, NULL);
+  show_objects (h, TINY_RED, "a", 0, 3);
+  show_objects (h, TINY_BLUE, "aabb", 3, 6);
+  show_objects (h, TINY_RED, "a", 6, 8);
+  expect_none (h);
+  end_of_stream (h);
+  expect_object (h, 'a', "person", TINY_RED, 0, 8);
+  expect_none (h);
+  test_harness_free (h);
+}
+
 /* However far apart frames are: one that was in the last has not been away. */
 static void
 test_objects_stay (void)
@@ -658,3 +673,4 @@ main (int argc, char **argv)
   g_test_add_func ("/segments/bad-thresholds", test_bad_thresholds);
   return test_run ();
 }
+  g_test_add_func ("/segments/objects-of-one-id", test_objects_of_one_id);

@@ -4,7 +4,7 @@
 typedef struct {
   guint class;
   GQuark label;
-  GstVigMoment first;
+  GstVigMoment first; /* the first that is known; NONE: none is */
   double sum; /* of the confidences of, */
   guint n;    /* as many answers */
 } Open;
@@ -49,6 +49,16 @@ to_running (const GstSegment *segment, GstClockTime pts)
       : GST_CLOCK_TIME_NONE;
 }
 
+static const GstVigMoment unknown = { .pts = GST_CLOCK_TIME_NONE, .stream = GST_CLOCK_TIME_NONE,
+  .running = GST_CLOCK_TIME_NONE, .end = GST_CLOCK_TIME_NONE, .stream_end = GST_CLOCK_TIME_NONE,
+  .running_end = GST_CLOCK_TIME_NONE };
+
+static gboolean
+is_known (const GstVigMoment *moment)
+{
+  return GST_CLOCK_TIME_IS_VALID (moment->pts);
+}
+
 void
 gst_vig_moment_init (GstVigMoment *moment, const GstSegment *segment, GstBuffer *buffer)
 {
@@ -65,21 +75,37 @@ gst_vig_moment_init (GstVigMoment *moment, const GstSegment *segment, GstBuffer 
 
 /* ---- a segment that is over ------------------------------------------------------------------------------------ */
 
-/* @next: the frame whose answer ended it; NULL: something else did, behind @last */
+/* All of it: up to @next, or to the end of @last where that is not known. */
+static GstVigMoment
+get_extent (const GstVigMoment *first, const GstVigMoment *last, const GstVigMoment *next)
+{
+  GstVigMoment m = *first;
+  m.end = is_known (next) ? next->pts : last->end;
+  m.stream_end = is_known (next) ? next->stream : last->stream_end;
+  m.running_end = is_known (next) ? next->running : last->running_end;
+  return m;
+}
+
+/* The same where frames come from the last to the first: in running time alone the later is still behind. */
+static GstVigMoment
+get_extent_backwards (const GstVigMoment *first, const GstVigMoment *last, const GstVigMoment *next)
+{
+  GstVigMoment m = *first;
+  m.pts = is_known (next) ? next->end : last->pts;
+  m.stream = is_known (next) ? next->stream_end : last->stream;
+  m.running = first->running_end;
+  m.running_end = is_known (next) ? next->running_end : last->running;
+  return m;
+}
+
+/* @last: of the subject; @next: of the answer that ended it; unknown: something else did, behind @last */
 static void
 tell (GstVigSegments *segments, const Open *open, const GstVigMoment *last, const GstVigMoment *next, const Object *object)
 {
   const GstVigMoment *first = &open->first;
-  GstVigMoment m = { .pts = first->pts, .stream = first->stream, .running = first->running,
-    .end = next ? next->pts : last->end, .stream_end = next ? next->stream : last->stream_end,
-    .running_end = next ? next->running : last->running_end };
-  if (segments->backwards) {
-    m.pts = next ? next->end : last->pts;
-    m.stream = next ? next->stream_end : last->stream;
-    m.end = first->end;
-    m.stream_end = first->stream_end;
-    m.running_end = next ? next->running : last->running;
-  }
+  if (!is_known (first)) /* then @last is of before it */
+    last = first;
+  const GstVigMoment m = (segments->backwards ? get_extent_backwards : get_extent) (first, last, next);
   const gboolean known = GST_CLOCK_TIME_IS_VALID (m.pts) && GST_CLOCK_TIME_IS_VALID (m.end) && m.end >= m.pts;
   if (segments->limits.min_duration > 0 && (!known || m.end - m.pts < segments->limits.min_duration))
     return;
@@ -102,9 +128,10 @@ static void
 end_subject (GstVigSegments *segments, GstVigSubject *subject, const Object *object)
 {
   for (guint i = 0; subject->open && i < subject->open->len; i++)
-    tell (segments, &g_array_index (subject->open, Open, i), &subject->last, NULL, object);
+    tell (segments, &g_array_index (subject->open, Open, i), &subject->last, &unknown, object);
   if (subject->open)
     g_array_set_size (subject->open, 0);
+  subject->last = unknown;
 }
 
 static void
@@ -138,19 +165,22 @@ add_answer (GstVigSegments *segments, GstVigSubject *subject, const Object *obje
     } else if (!(p >= segments->limits.enter)) {
       continue;
     }
+    if (!is_known (&open.first))
+      open.first = *moment;
     open.sum += p;
     open.n++;
     g_array_append_val (now, open);
   }
   segments->scratch = subject->open;
   subject->open = now;
-  subject->last = *moment;
+  if (is_known (moment))
+    subject->last = *moment;
 }
 
 static gboolean
 goes_back (const GstVigSegments *segments, const GstVigMoment *last, const GstVigMoment *moment)
 {
-  if (!GST_CLOCK_TIME_IS_VALID (last->pts) || !GST_CLOCK_TIME_IS_VALID (moment->pts))
+  if (!is_known (last) || !is_known (moment))
     return FALSE;
   return segments->backwards ? moment->pts > last->pts : moment->pts < last->pts;
 }
@@ -188,8 +218,10 @@ gst_vig_segments_add (GstVigSegments *segments, guint epoch, const GstVigRegion 
     return;
   Object *object = region ? get_object (segments, region) : NULL;
   GstVigSubject *subject = object ? &object->subject : &segments->frame;
-  if (!subject->open)
+  if (!subject->open) {
     subject->open = g_array_new (FALSE, FALSE, sizeof (Open));
+    subject->last = unknown;
+  }
   if (goes_back (segments, &subject->last, moment))
     end_subject (segments, subject, object);
   add_answer (segments, subject, object, moment, labels, probabilities, n);

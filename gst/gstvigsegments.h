@@ -34,7 +34,7 @@ void gst_vig_moment_init (GstVigMoment *moment, const GstSegment *segment, GstBu
 /* What is open, of the frame or of one object. */
 typedef struct {
   GArray *open;       /* of segments, in the order of classes; NULL: none has been */
-  GstVigMoment last;  /* of the last answer */
+  GstVigMoment last;  /* of the last answer that has a timestamp; NONE: none has */
 } GstVigSubject;
 
 /**

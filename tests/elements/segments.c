@@ -320,17 +320,96 @@ test_times (void)
   }
 }
 
-/* Backwards a segment begins, in its time, where it was last seen. */
+/* A frame without a timestamp is an answer, but no time: @times are numbers of frames, or -1. */
+static void
+say (GstHarness *h, int class, const int *times, guint n)
+{
+  for (guint i = 0; i < n; i++) {
+    GstBuffer *in = test_frame (CAPS, class, MAX (times[i], 0));
+    if (times[i] < 0)
+      GST_BUFFER_PTS (in) = GST_CLOCK_TIME_NONE;
+    gst_buffer_unref (send (h, in));
+  }
+}
+
+#define SAY(h, class, ...) say (h, class, (const int[]) { __VA_ARGS__ }, G_N_ELEMENTS (((const int[]) { __VA_ARGS__ })))
+
+static void
+test_missing_times (void)
+{
+  GstHarness *h = test_harness (CAPS, "enter-threshold", 0.5, "min-duration", (guint64) 1, NULL);
+  SAY (h, TINY_RED, 0, 1, -1); /* ended by an answer without a time, */
+  SAY (h, TINY_BLUE, -1, 5, -1, 7); /* begun by one, */
+  SAY (h, TINY_GREEN, 9, -1); /* and of the end */
+  expect (h, TINY_RED, 0, 2);
+  expect (h, TINY_BLUE, 5, 9);
+  end_of_stream (h);
+  expect (h, TINY_GREEN, 9, 10);
+  expect_none (h);
+  test_harness_free (h);
+
+  h = test_harness (CAPS, "enter-threshold", 0.5, NULL); /* nothing is known of blue, and of those before it nothing helps */
+  SAY (h, TINY_RED, 3);
+  SAY (h, TINY_BLUE, -1, -1);
+  SAY (h, TINY_GREEN, -1, 4);
+  end_of_stream (h);
+  expect (h, TINY_RED, 3, 4);
+  g_autoptr (GstMessage) message = next_segment (test_bus (h));
+  g_assert_nonnull (message);
+  g_assert_cmpuint (time_in (gst_message_get_structure (message), "start"), ==, GST_CLOCK_TIME_NONE);
+  g_assert_cmpuint (time_in (gst_message_get_structure (message), "end"), ==, GST_CLOCK_TIME_NONE);
+  expect (h, TINY_GREEN, 4, 5);
+  expect_none (h);
+  test_harness_free (h);
+}
+
+/* A time goes back behind the last that is known, whatever is between; behind an end none is. */
+static void
+test_missing_and_back (void)
+{
+  GstHarness *h = test_harness (CAPS, "enter-threshold", 0.5, NULL);
+  SAY (h, TINY_RED, 9, 10, -1, 5, 6);
+  expect (h, TINY_RED, 9, 11);
+  gst_harness_push_event (h, gst_event_new_flush_start ());
+  gst_harness_push_event (h, gst_event_new_flush_stop (TRUE));
+  expect (h, TINY_RED, 5, 7);
+  start_segment (h, 1, 0, 0);
+  SAY (h, TINY_RED, -1, 2, 3);
+  expect_none (h);
+  end_of_stream (h);
+  expect (h, TINY_RED, 2, 4);
+  expect_none (h);
+  test_harness_free (h);
+}
+
+static void
+expect_running (const GstStructure *s, int from, int to)
+{
+  g_assert_cmpuint (time_in (s, "running-start"), ==, from * FRAME_TIME);
+  g_assert_cmpuint (time_in (s, "running-end"), ==, to * FRAME_TIME);
+}
+
+/* Backwards a segment begins, in its time, where it was last seen; but time runs. */
 static void
 test_backwards (void)
 {
   GstHarness *h = test_harness (CAPS, "enter-threshold", 0.5, NULL);
-  start_segment (h, -1, 0, 0);
+  start_segment (h, -1, 0, 0); /* from frame 1000 on */
   for (int i = 20; i > 10; i--)
     gst_buffer_unref (send (h, test_frame (CAPS, i > 15 ? TINY_RED : TINY_BLUE, i)));
   end_of_stream (h);
-  expect (h, TINY_RED, 16, 21);
-  expect (h, TINY_BLUE, 11, 16);
+  for (int i = 0; i < 2; i++) {
+    g_autoptr (GstMessage) message = next_segment (test_bus (h));
+    g_assert_nonnull (message);
+    const GstStructure *s = gst_message_get_structure (message);
+    const int from = i ? 11 : 16, to = i ? 16 : 21;
+    g_assert_cmpstr (gst_structure_get_string (s, "label"), ==, tiny_labels[i ? TINY_BLUE : TINY_RED]);
+    g_assert_cmpuint (time_in (s, "start"), ==, from * FRAME_TIME);
+    g_assert_cmpuint (time_in (s, "end"), ==, to * FRAME_TIME);
+    g_assert_cmpuint (time_in (s, "stream-start"), ==, from * FRAME_TIME);
+    g_assert_cmpuint (time_in (s, "stream-end"), ==, to * FRAME_TIME);
+    expect_running (s, 1000 - to, 1000 - from);
+  }
   expect_none (h);
   test_harness_free (h);
 }
@@ -597,6 +676,23 @@ test_objects_stay (void)
   test_harness_free (h);
 }
 
+/* Frames without a time say nothing about how long an object is away, but those with one do, around them. */
+static void
+test_objects_without_times (void)
+{
+  GstHarness *h = test_harness (CAPS, "enter-threshold", 0.5, "regions", 1, "hold-max", 2 * FRAME_TIME, NULL);
+  show_objects (h, TINY_RED, "a", 0, 2);
+  GstBuffer *in = frame_with (TINY_RED, "a", 2);
+  GST_BUFFER_PTS (in) = GST_CLOCK_TIME_NONE;
+  gst_buffer_unref (send (h, in));
+  show_objects (h, TINY_RED, "", 3, 4);
+  expect_none (h);
+  show_objects (h, TINY_RED, "", 4, 5);
+  expect_object (h, 'a', "person", TINY_RED, 0, 2);
+  expect_none (h);
+  test_harness_free (h);
+}
+
 /* Of more objects than are remembered each is told nevertheless, once. */
 static void
 test_many_objects (void)
@@ -659,6 +755,8 @@ main (int argc, char **argv)
   g_test_add_func ("/segments/edges", test_edges);
   g_test_add_func ("/segments/off", test_off);
   g_test_add_func ("/segments/times", test_times);
+  g_test_add_func ("/segments/missing-times", test_missing_times);
+  g_test_add_func ("/segments/missing-and-back", test_missing_and_back);
   g_test_add_func ("/segments/backwards", test_backwards);
   g_test_add_func ("/segments/interval", test_interval);
   g_test_add_func ("/segments/min-duration", test_min_duration);
@@ -668,9 +766,10 @@ main (int argc, char **argv)
   g_test_add_func ("/segments/other-model", test_other_model);
   g_test_add_func ("/segments/objects", test_objects);
   g_test_add_func ("/segments/objects-go", test_objects_go);
+  g_test_add_func ("/segments/objects-of-one-id", test_objects_of_one_id);
   g_test_add_func ("/segments/objects-stay", test_objects_stay);
+  g_test_add_func ("/segments/objects-without-times", test_objects_without_times);
   g_test_add_func ("/segments/many-objects", test_many_objects);
   g_test_add_func ("/segments/bad-thresholds", test_bad_thresholds);
   return test_run ();
 }
-  g_test_add_func ("/segments/objects-of-one-id", test_objects_of_one_id);

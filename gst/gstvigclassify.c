@@ -193,25 +193,6 @@ stop_changing_model (GstVigClassify *self)
   GST_OBJECT_UNLOCK (self);
 }
 
-/* ---- a frame --------------------------------------------------------------------------------------------------- */
-
-/* Both are NONE where the segment does not count time (appsrc's, unless told to) or the frame has none. */
-static GstClockTime
-running_time (const GstSegment *segment, GstBuffer *buffer)
-{
-  if (segment->format != GST_FORMAT_TIME)
-    return GST_CLOCK_TIME_NONE;
-  return gst_segment_to_running_time (segment, GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
-}
-
-static GstClockTime
-stream_time (const GstSegment *segment, GstBuffer *buffer)
-{
-  if (segment->format != GST_FORMAT_TIME)
-    return GST_CLOCK_TIME_NONE;
-  return gst_segment_to_stream_time (segment, GST_FORMAT_TIME, GST_BUFFER_PTS (buffer));
-}
-
 /* ---- how long a frame may stay --------------------------------------------------------------------------------- */
 
 /* Under the object lock. */
@@ -339,14 +320,14 @@ static GstVigFlight *
 take_off (GstVigClassify *self, GstBuffer *buffer, gint64 arrival)
 {
   guint n_shed = 0;
-  GstClockTime now = stream_time (&self->in.segment, buffer);
-  if (GST_CLOCK_TIME_IS_VALID (now))
-    gst_object_sync_values (GST_OBJECT (self), now);
   g_autoptr (GstVigLoaded) loaded = gst_vig_keeper_get (&self->keeper);
   if (loaded->number != self->in.model)
     gst_vig_turns_end_results (&self->in.turns);
   self->in.model = loaded->number;
   GstVigFlight *flight = gst_vig_flight_new (buffer, loaded, &self->queue);
+  gst_vig_moment_init (&flight->moment, &self->in.segment, buffer);
+  if (GST_CLOCK_TIME_IS_VALID (flight->moment.stream))
+    gst_object_sync_values (GST_OBJECT (self), flight->moment.stream);
   prepare (self, flight, arrival);
   if (!self->in.have_info) {
     g_set_error (&flight->error, GST_STREAM_ERROR, GST_STREAM_ERROR_FORMAT,
@@ -355,9 +336,8 @@ take_off (GstVigClassify *self, GstBuffer *buffer, gint64 arrival)
   }
   gboolean busy = flight->until != G_MAXINT64
       && gst_vig_queue_get_computing (&self->queue) >= self->in.max_in_flight;
-  const GstClockTime running = running_time (&self->in.segment, buffer);
-  g_autoptr (GArray) parts = gst_vig_turns_choose (&self->in.turns, flight, running, busy ? &n_shed : NULL);
-  gst_vig_flight_recall (flight, running);
+  g_autoptr (GArray) parts = gst_vig_turns_choose (&self->in.turns, flight, busy ? &n_shed : NULL);
+  gst_vig_flight_recall (flight);
   flight->due = parts->len > 0;
   GST_OBJECT_LOCK (self);
   self->stats.shed += n_shed;
@@ -375,13 +355,14 @@ take_off (GstVigClassify *self, GstBuffer *buffer, gint64 arrival)
 
 /* ---- and go out ------------------------------------------------------------------------------------------------ */
 
+/* Of a frame that is on its way out. */
 static GstVigSpan
-get_span (GstVigClassify *self, GstBuffer *buffer)
+get_span (const GstVigFlight *flight)
 {
-  const GstClockTime pts = GST_BUFFER_PTS (buffer);
-  GstVigSpan span = { .start = pts, .last = pts, .end = pts, .running = running_time (&self->segment, buffer) };
-  if (GST_BUFFER_PTS_IS_VALID (buffer) && GST_BUFFER_DURATION_IS_VALID (buffer))
-    span.end += GST_BUFFER_DURATION (buffer);
+  const GstClockTime pts = GST_BUFFER_PTS (flight->buffer);
+  GstVigSpan span = { .start = pts, .last = pts, .end = pts, .running = flight->moment.running };
+  if (GST_CLOCK_TIME_IS_VALID (pts) && GST_BUFFER_DURATION_IS_VALID (flight->buffer))
+    span.end += GST_BUFFER_DURATION (flight->buffer);
   return span;
 }
 
@@ -532,8 +513,7 @@ static gboolean
 finish (GstVigClassify *self, GstVigFlight *flight)
 {
   guint n_shed, n_there = 0, n_out = 0;
-  flight->span = get_span (self, flight->buffer);
-  gst_vig_moment_init (&flight->moment, &self->segment, flight->buffer);
+  flight->span = get_span (flight);
   gst_vig_segments_begin_frame (&self->segments, flight->span.running, flight->settings.hold_max);
   gst_vig_clip_begin_frame (&flight->loaded->clip, flight->span.running, flight->settings.hold_max);
   if (self->segment.rate < 0)

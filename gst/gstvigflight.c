@@ -116,10 +116,11 @@ map (GstVigFlight *flight, const GstVideoInfo *info, VigOrientation orientation)
 }
 
 void
-gst_vig_flight_recall (GstVigFlight *flight, GstClockTime running)
+gst_vig_flight_recall (GstVigFlight *flight)
 {
   GstVigStates *states = &flight->loaded->states;
-  gst_vig_states_begin (states, &flight->settings.clip, flight->clip_epoch, flight->time, running, flight->settings.hold_max);
+  gst_vig_states_begin (states, &flight->settings.clip, flight->clip_epoch, flight->time, flight->moment.running,
+      flight->settings.hold_max);
   for (guint i = 0; flight->regions && i < flight->regions->len; i++) {
     const GstVigRegion *region = &g_array_index (flight->regions, GstVigRegion, i);
     if (region->tracked)

@@ -53,7 +53,8 @@ typedef struct {
  * @regions: (nullable): of GstVigRegion: the objects in it, if they are asked for
  * @frame_shot: which shot shows all of it; GST_VIG_NO_SHOT: none
  * @until: when it leaves, with its results or without; microseconds, monotonic; G_MAXINT64: when it has them
- * @span, @moment: of the frame, once it leaves
+ * @moment: of the frame
+ * @span: of the frame, once it leaves
  * @shots: [n_shots]: the parts of the picture that are to be classified, in the order in which they were named
  * @out: how many of them are with the engine; @queue's lock's
  *
@@ -87,9 +88,8 @@ typedef struct {
 /* Takes @buffer. @queue outlives the flight. */
 GstVigFlight *gst_vig_flight_new (GstBuffer *buffer, GstVigLoaded *loaded, GstVigQueue *queue);
 
-/* Every frame, in order, before it starts if it does: the model comes to know which objects are in it. @running: its running
- * time; NONE: not known */
-void gst_vig_flight_recall (GstVigFlight *flight, GstClockTime running);
+/* Every frame, in order, before it starts if it does: the model comes to know which objects are in it. */
+void gst_vig_flight_recall (GstVigFlight *flight);
 
 /**
  * gst_vig_flight_start:

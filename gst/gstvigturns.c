@@ -59,11 +59,11 @@ take_object_turn (GstVigTurns *turns, const GstVigRegion *region, const GstVigSe
 }
 
 GArray *
-gst_vig_turns_choose (GstVigTurns *turns, GstVigFlight *flight, GstClockTime now, guint *n_shed)
+gst_vig_turns_choose (GstVigTurns *turns, GstVigFlight *flight, guint *n_shed)
 {
   GArray *parts = g_array_new (FALSE, FALSE, sizeof (GstVideoRectangle));
   turns->n_frames++;
-  gst_vig_tracks_begin_frame (&turns->objects, now, flight->settings.hold_max);
+  gst_vig_tracks_begin_frame (&turns->objects, flight->moment.running, flight->settings.hold_max);
   const gboolean turn = take_frame_turn (turns, flight, n_shed != NULL);
   if (turn && n_shed && flight->settings.regions != GST_VIG_REGIONS_OBJECTS) {
     (*n_shed)++;

@@ -29,14 +29,13 @@ void gst_vig_turns_end_results (GstVigTurns *turns);
 
 /**
  * gst_vig_turns_choose:
- * @flight: with settings, and with regions if objects are asked for; its @frame_shot and theirs are set
- * @now: the frame's running time; NONE: not known
+ * @flight: with its moment and settings, and with regions if objects are asked for; its @frame_shot and theirs are set
  * @n_shed: (inout) (optional): not NULL: nothing can be classified now; how many parts would have been, which stay due
  *
  * Returns: (transfer full): of GstVideoRectangle, for gst_vig_flight_start(): what is to be classified, the whole frame
  * first; may be empty.
  */
-GArray *gst_vig_turns_choose (GstVigTurns *turns, GstVigFlight *flight, GstClockTime now, guint *n_shed);
+GArray *gst_vig_turns_choose (GstVigTurns *turns, GstVigFlight *flight, guint *n_shed);
 
 G_END_DECLS
 #endif

@@ -59,6 +59,7 @@ struct _GstVigClassify {
   guint room;               /* most frames that upstream's pool allows; changes while frames stand still */
   GstSegment segment;
   GstVigSegments segments;
+  guint epoch;              /* of the last frame */
   GQueue late;              /* of GstVigFlight: their buffers have left, their results are still to come */
   gboolean backwards_said;
   gboolean failed;          /* the last frame ended here, and the bus knows why */

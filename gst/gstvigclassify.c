@@ -493,17 +493,17 @@ take_results (GstVigClassify *self, GstVigFlight *flight)
     announce (self, flight);
 }
 
-/* Results of frames that have left without them, in the order of the frames. That one failed is said with @flight. */
+/* Results of frames that have left without them, in the order of the frames. @error is set if one failed, and none was. */
 static void
-take_late_results (GstVigClassify *self, GstVigFlight *flight)
+take_late_results (GstVigClassify *self, GError **error)
 {
   GstVigFlight *late;
   while ((late = g_queue_peek_head (&self->late)) && gst_vig_flight_is_over (late)) {
     g_queue_pop_head (&self->late);
-    if (late->epoch == flight->epoch)
+    if (late->epoch == self->epoch)
       take_results (self, late);
-    if (late->error && !flight->error)
-      flight->error = g_steal_pointer (&late->error);
+    if (late->error && !*error)
+      *error = g_steal_pointer (&late->error);
     gst_mini_object_unref (GST_MINI_OBJECT_CAST (late));
   }
 }
@@ -514,14 +514,15 @@ finish (GstVigClassify *self, GstVigFlight *flight)
 {
   guint n_shed, n_there = 0, n_out = 0;
   flight->span = get_span (flight);
-  gst_vig_segments_begin_frame (&self->segments, flight->span.running, flight->settings.hold_max);
+  gst_vig_segments_begin_frame (&self->segments, &flight->moment, flight->settings.hold_max);
   gst_vig_clip_begin_frame (&flight->loaded->clip, flight->span.running, flight->settings.hold_max);
   if (self->segment.rate < 0)
     flight->settings.hold_result = FALSE;
   if (!gst_vig_queue_wait_computed (&self->queue, &flight->out, flight->until))
     return FALSE;
   gst_vig_flight_leave (flight, &n_shed);
-  take_late_results (self, flight);
+  self->epoch = flight->epoch;
+  take_late_results (self, &flight->error);
   if (!flight->error)
     take_results (self, flight);
   for (guint i = 0; i < flight->n_shots; i++) {
@@ -716,6 +717,17 @@ say_backwards (GstVigClassify *self)
       ("The stream plays backwards: frames are classified, but no result is held for those that follow."), (NULL));
 }
 
+/* With what is known of the frames before. */
+static void
+end_segments (GstVigClassify *self)
+{
+  GError *error = NULL;
+  take_late_results (self, &error);
+  if (error)
+    post_error (self, error);
+  gst_vig_segments_end (&self->segments);
+}
+
 /* Frames are at other times from now on, and what was open ends in those of the last. */
 static void
 follow_segment (GstVigClassify *self, GstEvent *event)
@@ -723,7 +735,7 @@ follow_segment (GstVigClassify *self, GstEvent *event)
   const GstSegment *next;
   gst_event_parse_segment (event, &next);
   if (!gst_segment_is_equal (next, &self->segment))
-    gst_vig_segments_end (&self->segments);
+    end_segments (self);
   gst_segment_copy_into (next, &self->segment);
   self->segments.backwards = next->rate < 0;
   say_backwards (self);
@@ -734,8 +746,8 @@ send_event (GstVigClassify *self, GstEvent *event)
 {
   switch (GST_EVENT_TYPE (event)) {
     case GST_EVENT_STREAM_START:
+      end_segments (self);
       self->has_announced = FALSE;
-      gst_vig_segments_end (&self->segments);
       gst_vig_queue_forgive (&self->queue, GST_FLOW_EOS);
       break;
     case GST_EVENT_CAPS:
@@ -746,7 +758,7 @@ send_event (GstVigClassify *self, GstEvent *event)
       gst_vig_queue_forgive (&self->queue, GST_FLOW_EOS);
       break;
     case GST_EVENT_EOS:
-      gst_vig_segments_end (&self->segments);
+      end_segments (self);
       check_flow_at_eos (self);
       break;
     default:
@@ -881,6 +893,7 @@ flush_stop (GstVigClassify *self, GstEvent *event)
   gst_vig_queue_set_flushing (&self->queue, TRUE); /* as it is, unless no FLUSH_START came before, or another start */
   GST_PAD_STREAM_LOCK (self->srcpad);
   self->has_announced = FALSE;
+  self->epoch = self->in.turns.epoch;
   gst_vig_segments_end (&self->segments);
   if (reset_time)
     gst_segment_init (&self->segment, GST_FORMAT_TIME);
@@ -1060,11 +1073,13 @@ src_activate_mode (GstPad *pad, GstObject *parent, GstPadMode mode, gboolean act
     return FALSE;
   gst_vig_queue_set_flushing (&self->queue, !active);
   gboolean ok = active ? gst_pad_start_task (pad, loop, self, NULL) : gst_pad_stop_task (pad);
-  if (ok && !active) {
-    gst_vig_segments_end (&self->segments);
-    drop_late (self);
-  }
-  return ok;
+  if (!ok || active)
+    return ok;
+  GST_PAD_STREAM_LOCK (pad); /* a FLUSH_STOP may come at the same time */
+  gst_vig_segments_end (&self->segments);
+  drop_late (self);
+  GST_PAD_STREAM_UNLOCK (pad);
+  return TRUE;
 }
 
 /* ---- the element ----------------------------------------------------------------------------------------------- */

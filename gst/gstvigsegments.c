@@ -204,14 +204,22 @@ get_object (GstVigSegments *segments, const GstVigRegion *region)
   return object;
 }
 
+static void
+end_all (GstVigSegments *segments)
+{
+  end_subject (segments, &segments->frame, NULL);
+  while (gst_vig_tracks_peek_oldest (&segments->objects))
+    gst_vig_tracks_forget_oldest (&segments->objects);
+}
+
 void
 gst_vig_segments_add (GstVigSegments *segments, guint epoch, const GstVigRegion *region, const GstVigMoment *moment,
     const GQuark *labels, const float *probabilities, guint n)
 {
-  if (!(segments->limits.enter > 0))
+  if (!(segments->limits.enter > 0) || moment->part != segments->part)
     return;
   if (epoch != segments->epoch)
-    gst_vig_segments_end (segments);
+    end_all (segments);
   segments->epoch = epoch;
   if (region && !gst_vig_tracks_find (&segments->objects, region->tracking_id)
       && !any_enters (segments, probabilities, n))
@@ -236,9 +244,10 @@ gst_vig_segments_see (GstVigSegments *segments, const GstVigRegion *region)
 }
 
 void
-gst_vig_segments_begin_frame (GstVigSegments *segments, GstClockTime running, GstClockTime longest)
+gst_vig_segments_begin_frame (GstVigSegments *segments, GstVigMoment *moment, GstClockTime longest)
 {
-  gst_vig_tracks_begin_frame (&segments->objects, running, longest);
+  gst_vig_tracks_begin_frame (&segments->objects, moment->running, longest);
+  moment->part = segments->part;
 }
 
 /* ---- all of them ----------------------------------------------------------------------------------------------- */
@@ -261,7 +270,6 @@ gst_vig_segments_clear (GstVigSegments *segments)
 void
 gst_vig_segments_end (GstVigSegments *segments)
 {
-  end_subject (segments, &segments->frame, NULL);
-  while (gst_vig_tracks_peek_oldest (&segments->objects))
-    gst_vig_tracks_forget_oldest (&segments->objects);
+  end_all (segments);
+  segments->part++;
 }

@@ -22,10 +22,11 @@ typedef struct {
 /* GST_RESOURCE_ERROR: names the property */
 gboolean gst_vig_limits_check (const GstVigLimits *limits, GError **error);
 
-/* Of a frame: where it begins and ends, in its three times; NONE: not known. */
+/* Of a frame: where it begins and ends, in its three times; NONE: not known. @part: see gst_vig_segments_end(). */
 typedef struct {
   GstClockTime pts, stream, running;
   GstClockTime end, stream_end, running_end;
+  guint part;
 } GstVigMoment;
 
 /* As @segment, that of the frame, has it. */
@@ -48,6 +49,7 @@ typedef struct {
   GstVigLimits limits;
   gboolean backwards; /* the stream plays backwards */
   guint epoch;        /* of the last answer */
+  guint part;         /* how often all were ended */
   GstVigSubject frame;
   GstVigTracks objects;
   GArray *scratch;    /* of segments */
@@ -59,8 +61,9 @@ void gst_vig_segments_init (GstVigSegments *segments, void (*found) (gpointer ow
     gpointer owner);
 void gst_vig_segments_clear (GstVigSegments *segments); /* none is open any more */
 
-/* The next frame leaves. Ends the segments of objects that have gone, as gst_vig_tracks_begin_frame() has it. */
-void gst_vig_segments_begin_frame (GstVigSegments *segments, GstClockTime running, GstClockTime longest);
+/* The next frame leaves. Ends the segments of objects that have gone, as gst_vig_tracks_begin_frame() has it, and sets the part
+ * of @moment, the frame's. */
+void gst_vig_segments_begin_frame (GstVigSegments *segments, GstVigMoment *moment, GstClockTime longest);
 
 /* The tracked object is in it, whether or not it was classified. */
 void gst_vig_segments_see (GstVigSegments *segments, const GstVigRegion *region);
@@ -76,7 +79,8 @@ void gst_vig_segments_see (GstVigSegments *segments, const GstVigRegion *region)
 void gst_vig_segments_add (GstVigSegments *segments, guint epoch, const GstVigRegion *region, const GstVigMoment *moment,
     const GQuark *labels, const float *probabilities, guint n);
 
-/* Ends all, with the last frame of which they were said. */
+/* Ends all, with the last frame of which they were said. What is still said of frames that have left is of another part of the
+ * stream than what follows, and of no segment. */
 void gst_vig_segments_end (GstVigSegments *segments);
 
 G_END_DECLS

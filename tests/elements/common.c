@@ -3,6 +3,7 @@
 
 #include <glib/gstdio.h>
 #include <unistd.h>
+#include <vig/shared.h>
 
 static char *dir, *model;
 
@@ -325,4 +326,67 @@ test_stat (GstElement *element, const char *name)
   g_object_get (element, "stats", &stats, NULL);
   g_assert_true (gst_structure_get_uint64 (stats, name, &value));
   return value;
+}
+
+/* ---- an engine that stands still ---- */
+
+struct TestIce {
+  GMutex lock;
+  GCond changed;
+  gboolean still, thawed;
+  VigShared *shared;
+  VigStream *stream;
+  VigRequest request;
+  guint8 picture[48 * 48];
+};
+
+static void
+stand_still (VigRequest *request, gpointer data)
+{
+  TestIce *ice = data;
+  g_mutex_lock (&ice->lock);
+  ice->still = TRUE;
+  g_cond_broadcast (&ice->changed);
+  while (!ice->thawed)
+    g_cond_wait (&ice->changed, &ice->lock);
+  g_mutex_unlock (&ice->lock);
+}
+
+TestIce *
+test_freeze (void)
+{
+  const VigSharedOptions options = { .engine = { .precision = VIG_PRECISION_FP32, .n_threads = 1 } };
+  g_autoptr (GError) error = NULL;
+  TestIce *ice = g_new0 (TestIce, 1);
+  ice->shared = vig_shared_acquire (test_model (), &options, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (vig_shared_get_n_users (ice->shared), ==, 2);
+  ice->stream = vig_stream_new (ice->shared);
+  ice->request = (VigRequest) { .frame = { .format = VIG_FORMAT_GRAY8, .width = 48, .height = 48, .data = { ice->picture },
+    .stride = { 48 } }, .last = TRUE, .done = stand_still, .user_data = ice };
+  g_assert_true (vig_stream_submit (ice->stream, &ice->request, &error));
+  return ice;
+}
+
+void
+test_wait_until_still (TestIce *ice)
+{
+  g_mutex_lock (&ice->lock);
+  while (!ice->still)
+    g_cond_wait (&ice->changed, &ice->lock);
+  g_mutex_unlock (&ice->lock);
+}
+
+void
+test_thaw (TestIce *ice)
+{
+  g_mutex_lock (&ice->lock);
+  ice->thawed = TRUE;
+  g_cond_broadcast (&ice->changed);
+  g_mutex_unlock (&ice->lock);
+  vig_stream_free (ice->stream);
+  vig_shared_release (ice->shared);
+  g_mutex_clear (&ice->lock);
+  g_cond_clear (&ice->changed);
+  g_free (ice);
 }

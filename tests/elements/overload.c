@@ -4,7 +4,6 @@
 #include "common.h"
 
 #include <string.h>
-#include <vig/shared.h>
 
 #define CAPS "video/x-raw,format=RGB,width=48,height=48,framerate=25/1"
 #define OTHER_CAPS "video/x-raw,format=I420,width=64,height=36,framerate=25/1"
@@ -216,63 +215,6 @@ test_chain_waits_not (void)
   log_free (log);
 }
 
-/* An engine that stands still, as another user of it lets its thread wait. */
-typedef struct {
-  GMutex lock;
-  GCond changed;
-  gboolean still, thawed;
-  VigShared *shared;
-  VigStream *stream;
-  VigRequest request;
-  guint8 picture[48 * 48];
-} Ice;
-
-static void
-stand_still (VigRequest *request, gpointer data)
-{
-  Ice *ice = data;
-  g_mutex_lock (&ice->lock);
-  ice->still = TRUE;
-  g_cond_broadcast (&ice->changed);
-  while (!ice->thawed)
-    g_cond_wait (&ice->changed, &ice->lock);
-  g_mutex_unlock (&ice->lock);
-}
-
-static Ice *
-freeze (void)
-{
-  const VigSharedOptions options = { .engine = { .precision = VIG_PRECISION_FP32, .n_threads = 1 } };
-  g_autoptr (GError) error = NULL;
-  Ice *ice = g_new0 (Ice, 1);
-  ice->shared = vig_shared_acquire (test_model (), &options, &error);
-  g_assert_no_error (error);
-  g_assert_cmpuint (vig_shared_get_n_users (ice->shared), ==, 2);
-  ice->stream = vig_stream_new (ice->shared);
-  ice->request = (VigRequest) { .frame = { .format = VIG_FORMAT_GRAY8, .width = 48, .height = 48, .data = { ice->picture },
-    .stride = { 48 } }, .last = TRUE, .done = stand_still, .user_data = ice };
-  g_assert_true (vig_stream_submit (ice->stream, &ice->request, &error));
-  g_mutex_lock (&ice->lock);
-  while (!ice->still)
-    g_cond_wait (&ice->changed, &ice->lock);
-  g_mutex_unlock (&ice->lock);
-  return ice;
-}
-
-static void
-thaw (Ice *ice)
-{
-  g_mutex_lock (&ice->lock);
-  ice->thawed = TRUE;
-  g_cond_broadcast (&ice->changed);
-  g_mutex_unlock (&ice->lock);
-  vig_stream_free (ice->stream);
-  vig_shared_release (ice->shared);
-  g_mutex_clear (&ice->lock);
-  g_cond_clear (&ice->changed);
-  g_free (ice);
-}
-
 /* Not a single answer comes, and all frames leave nevertheless: at the end of their time, before it where they are too many,
  * at a flush and at the end. */
 static void
@@ -280,7 +222,8 @@ test_frozen (void)
 {
   GstHarness *h = test_harness (CAPS, "overload", SKIP, "latency-budget", 20 * MS, NULL);
   Log *log = log_new (h);
-  Ice *ice = freeze ();
+  TestIce *ice = test_freeze ();
+  test_wait_until_still (ice);
   push_frames (h, 0, 50, 1000);
   drain (h);
   g_assert_cmpuint (log->n, ==, 50);
@@ -298,7 +241,7 @@ test_frozen (void)
   push_frames (h, 0, 1, 0);
   drain (h);
   g_assert_true (g_str_has_suffix (log->seen->str, " 0- "));
-  thaw (ice);
+  test_thaw (ice);
   g_object_set (h->element, "latency-budget", 60 * (gint64) GST_SECOND, NULL);
   push_frames (h, 1, 1, 0);
   drain (h);

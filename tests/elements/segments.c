@@ -519,6 +519,113 @@ test_ends (void)
   }
 }
 
+/* Frame 0 has its result, frame 1 has left without: it is computed, but the engine says so only when it is thawed. */
+static GstHarness *
+harness_with_late (TestIce **ice)
+{
+  GstHarness *h = test_harness (CAPS, "enter-threshold", 0.5, "overload", 2, "latency-budget", 60 * (gint64) GST_SECOND,
+      "batch-delay", 10 * (gint64) GST_SECOND, NULL);
+  start_segment (h, 1, 0, 0);
+  show (h, TINY_RED, 0, 1);
+  *ice = test_freeze (); /* waits for the next frame, to be in one batch with it */
+  g_object_set (h->element, "latency-budget", 500 * (gint64) GST_MSECOND, NULL);
+  g_assert_cmpint (gst_harness_push (h, test_frame (CAPS, TINY_RED, 1)), ==, GST_FLOW_OK);
+  test_wait_until_still (*ice);
+  g_autoptr (GstBuffer) out = gst_harness_pull (h);
+  g_assert_cmpstr (test_state (out), ==, "held");
+  g_assert_cmpuint (test_stat (h->element, "late"), ==, 1);
+  g_object_set (h->element, "latency-budget", 60 * (gint64) GST_SECOND, NULL);
+  return h;
+}
+
+/* A result that is late counts where it has come before the end, and is in no segment of what follows where it has not. */
+static void
+test_late (void)
+{
+  for (int t = 0; t < 6; t++) {
+    TestIce *ice;
+    GstHarness *h = harness_with_late (&ice);
+    const gboolean in_time = t % 2;
+    if (in_time)
+      test_thaw (ice);
+    if (t / 2 == 0)
+      start_segment (h, 1, GST_SECOND, 0);
+    else if (t / 2 == 1)
+      gst_harness_push_event (h, gst_event_new_stream_start ("next"));
+    else
+      end_of_stream (h);
+    g_autoptr (GstQuery) drain = gst_query_new_drain ();
+    gst_pad_peer_query (h->srcpad, drain);
+    expect (h, TINY_RED, 0, in_time ? 2 : 1);
+    expect_none (h);
+    if (!in_time)
+      test_thaw (ice);
+    if (t / 2 == 1) {
+      gst_harness_set_src_caps_str (h, CAPS);
+      start_segment (h, 1, 0, 0);
+    }
+    if (t / 2 < 2) {
+      show (h, TINY_BLUE, 2, 3);
+      expect_none (h);
+      end_of_stream (h);
+      expect (h, TINY_BLUE, 2, 3);
+    }
+    expect_none (h);
+    test_harness_free (h);
+  }
+}
+
+/* A segment is told by one thread, which takes its time over it; meanwhile another ends it too. */
+typedef struct {
+  GMutex lock;
+  GCond changed;
+  guint n_told;
+} Told;
+
+static GstBusSyncReply
+on_segment (GstBus *bus, GstMessage *message, gpointer data)
+{
+  Told *told = data;
+  if (!gst_message_has_name (message, "vig-segment"))
+    return GST_BUS_PASS;
+  g_mutex_lock (&told->lock);
+  told->n_told++;
+  g_cond_broadcast (&told->changed);
+  const gint64 end = g_get_monotonic_time () + G_USEC_PER_SEC / 2;
+  while (told->n_told < 2 && g_cond_wait_until (&told->changed, &told->lock, end)) ;
+  g_mutex_unlock (&told->lock);
+  return GST_BUS_PASS;
+}
+
+static gpointer
+stop (gpointer element)
+{
+  g_assert_cmpint (gst_element_set_state (element, GST_STATE_READY), ==, GST_STATE_CHANGE_SUCCESS);
+  return NULL;
+}
+
+/* Once, also when a flush and a stop end it at the same time. */
+static void
+test_flush_and_stop (void)
+{
+  Told told = { 0 };
+  GstHarness *h = test_harness (CAPS, "enter-threshold", 0.5, NULL);
+  show (h, TINY_RED, 0, 3);
+  gst_bus_set_sync_handler (test_bus (h), on_segment, &told, NULL);
+  gst_pad_push_event (h->srcpad, gst_event_new_flush_start ());
+  GThread *thread = g_thread_new ("stop", stop, h->element);
+  g_mutex_lock (&told.lock);
+  while (told.n_told == 0)
+    g_cond_wait (&told.changed, &told.lock);
+  g_mutex_unlock (&told.lock);
+  gst_pad_push_event (h->srcpad, gst_event_new_flush_stop (TRUE));
+  g_thread_join (thread);
+  gst_bus_set_sync_handler (test_bus (h), NULL, NULL, NULL);
+  expect (h, TINY_RED, 0, 3);
+  expect_none (h);
+  test_harness_free (h);
+}
+
 /* An element that is stopped tells what was open, and only that. */
 static void
 test_stop (void)
@@ -762,7 +869,9 @@ main (int argc, char **argv)
   g_test_add_func ("/segments/min-duration", test_min_duration);
   g_test_add_func ("/segments/before-eos", test_before_eos);
   g_test_add_func ("/segments/ends", test_ends);
+  g_test_add_func ("/segments/late", test_late);
   g_test_add_func ("/segments/stop", test_stop);
+  g_test_add_func ("/segments/flush-and-stop", test_flush_and_stop);
   g_test_add_func ("/segments/other-model", test_other_model);
   g_test_add_func ("/segments/objects", test_objects);
   g_test_add_func ("/segments/objects-go", test_objects_go);

@@ -271,24 +271,43 @@ deliver (VigBatcher *b, guint i)
   r->n_seen = r->state ? b->seen[i].n : 1;
 }
 
+/* Requests that are refused go behind the others, with their errors; returns how many are left. */
+static guint
+prepare (VigBatcher *b, guint n)
+{
+  guint left = b->work.prepare ? 0 : n;
+
+  for (guint i = left; i < n; i++) { /* those before left are taken, the refused up to i follow */
+    const Slot slot = b->slots[i];
+    if (!b->work.prepare (b->work.data, slot.request, &slot.request->error))
+      continue;
+    memmove (&b->slots[left + 1], &b->slots[left], (i - left) * sizeof slot);
+    b->slots[left++] = slot;
+  }
+  return left;
+}
+
 static void
 compute (VigBatcher *b, guint n)
 {
+  const guint left = prepare (b, n);
   g_autoptr (GError) error = NULL;
   VigOutput output = { 0 };
-  const VigBatch batch = describe (b, n, &output);
 
-  b->work.run (b->work.data, &batch, &output, pictures_read, b, &error);
+  if (left > 0) {
+    const VigBatch batch = describe (b, left, &output);
+    b->work.run (b->work.data, &batch, &output, pictures_read, b, &error);
+  }
   const gint64 end = now (b);
   for (guint i = 0; i < n; i++) {
     VigRequest *r = b->slots[i].request;
-    r->batch = n;
+    r->batch = left;
     r->latency_us = end - r->since;
     r->preprocess_us = output.preprocess_us;
     r->inference_us = output.inference_us;
-    if (error)
+    if (i < left && error)
       r->error = g_error_copy (error);
-    else
+    else if (i < left)
       deliver (b, i);
   }
 }

@@ -15,6 +15,8 @@ typedef struct VigBatcher VigBatcher;
 /**
  * VigBatcherWork:
  * @check: refuses a request that would fail a batch; any thread
+ * @prepare: (nullable): takes what a request in a batch needs beyond the others, memory of its stream say; FALSE: it is
+ *   refused alone. The computing thread
  * @run: as vig_engine_classify_batch(); one thread at a time, with no lock held
  * @now: (nullable): the clock, microseconds; NULL: the monotonic one. With one of its own the batcher does not see time
  *   pass: see vig_batcher_tick().
@@ -24,6 +26,7 @@ typedef struct VigBatcher VigBatcher;
  */
 typedef struct {
   gboolean (*check) (gpointer data, const VigRequest *request, GError **error);
+  gboolean (*prepare) (gpointer data, const VigRequest *request, GError **error);
   gboolean (*run) (gpointer data, const VigBatch *batch, VigOutput *output, VigReadFunc read, gpointer read_data,
       GError **error);
   gint64 (*now) (gpointer data);

@@ -21,8 +21,8 @@ gboolean vig_engine_classify_resident (VigEngine *engine, guint n, guint height,
 
 /* As vig_engine_classify_frames(), or of streams of frames, and tells @read (nullable) when pictures have been read, which is
  * before the first of them is computed unless their inputs are hundreds of megabytes (plan.c) or, on a GPU, more than two
- * chunks. On failure, and of pictures in a GPU's memory, it is not told: then the return says so. On failure all states of
- * the batch are reset. */
+ * chunks. On failure, and of pictures in a GPU's memory, it is not told: then the return says so. When a computation has
+ * failed all states of the batch are reset. */
 gboolean vig_engine_classify_batch (VigEngine *engine, const VigBatch *batch, VigOutput *output, VigReadFunc read,
     gpointer data, GError **error);
 
@@ -38,6 +38,11 @@ gboolean vig_engine_check_frame (VigEngine *engine, const VigFrame *frame, guint
 
 /* Whether vig_engine_classify_batch() would take such a moment and window; any thread. */
 gboolean vig_engine_check_state (VigEngine *engine, const VigState *state, guint window, GError **error);
+
+/* Takes what an answer to a window of so many frames (0: to none) of the state's stream needs and another stream's may not:
+ * memory for what is remembered, and the plan of the window. What a batch is refused for then is everybody's. FALSE:
+ * VIG_ERROR_NO_MEMORY; the state is reset. The engine's thread */
+gboolean vig_engine_prepare_state (VigEngine *engine, VigState *state, guint window, guint size, GError **error);
 
 /* vig_engine_classify_stream() of tensors [n, 3, height, width], already normalised, host memory. */
 gboolean vig_engine_classify_stream_tensors (VigEngine *engine, const float *input, const VigMoment *moments, guint n,

@@ -461,6 +461,29 @@ vig_state_new (VigEngine *engine, GError **error)
   return vig_engine_add_state (engine, 0, error);
 }
 
+static gboolean
+prepare_state (VigEngine *e, VigState *state, guint window, guint size, GError **error)
+{
+  if (state->ring.room == 0)
+    return vig_state_prepare (state, size, size, error);
+  return vig_ring_prepare (&state->ring, size, size, error)
+      && (window == 0 || get_plan (e, window, size, size, window, error));
+}
+
+gboolean
+vig_engine_prepare_state (VigEngine *e, VigState *state, guint window, guint size, GError **error)
+{
+  GError *failure = NULL;
+
+  vig_states_collect (&e->states);
+  if (prepare_state (e, state, window, size, &failure)
+      || (took_over (e, &failure) && prepare_state (e, state, window, size, &failure)))
+    return TRUE;
+  vig_state_forget (state);
+  g_propagate_error (error, failure);
+  return FALSE;
+}
+
 /* Whether frames may follow at these moments; before anything changes. @backwards: going back in time is allowed. */
 static gboolean
 check_moments (VigEngine *e, const VigMoment *moments, guint n, gboolean backwards, GError **error)
@@ -951,8 +974,10 @@ classify_last (VigEngine *e, const VigBatch *b, VigOutput *output, VigReadFunc r
   for (guint i = 0; i < b->n; i++) {
     if (!b->windows[i] || is_done (b, i))
       continue;
-    if (!classify_length (e, b, (guint) b->seen[i].n, output, error))
+    if (!classify_length (e, b, (guint) b->seen[i].n, output, error)) {
+      reset_states (b->moments, b->n);
       return FALSE;
+    }
     inference += output->inference_us;
   }
   output->preprocess_us = preprocess;
@@ -962,8 +987,8 @@ classify_last (VigEngine *e, const VigBatch *b, VigOutput *output, VigReadFunc r
 
 /* ---- batches ---- */
 
-static gboolean
-classify_checked (VigEngine *e, const VigBatch *b, VigOutput *output, VigReadFunc read, gpointer data, GError **error)
+gboolean
+vig_engine_classify_batch (VigEngine *e, const VigBatch *b, VigOutput *output, VigReadFunc read, gpointer data, GError **error)
 {
   if (!check_given (b->frames, "frames", b->n, output, error) || !check_size (e, b->size, b->size, error)
       || !check_frames (e, b->frames, b->n, b->size, error) || (b->moments && !check_moments (e, b->moments, b->n, TRUE, error)))
@@ -972,16 +997,6 @@ classify_checked (VigEngine *e, const VigBatch *b, VigOutput *output, VigReadFun
     return classify_last (e, b, output, read, data, error);
   return classify (e, &(Work) { .frames = b->frames, .moments = b->moments, .seen = b->seen, .n = b->n, .h = b->size,
       .w = b->size, .read = read, .data = data }, output, error);
-}
-
-gboolean
-vig_engine_classify_batch (VigEngine *e, const VigBatch *b, VigOutput *output, VigReadFunc read, gpointer data, GError **error)
-{
-  const gboolean done = classify_checked (e, b, output, read, data, error);
-
-  if (!done)
-    reset_states (b->moments, b->n);
-  return done;
 }
 
 /* ---- ranking ---- */

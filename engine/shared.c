@@ -155,6 +155,12 @@ check (gpointer data, const VigRequest *r, GError **error)
 }
 
 static gboolean
+prepare (gpointer data, const VigRequest *r, GError **error)
+{
+  return !r->state || vig_engine_prepare_state (data, r->state, r->window, r->size, error);
+}
+
+static gboolean
 run (gpointer data, const VigBatch *batch, VigOutput *output, VigReadFunc read, gpointer read_data, GError **error)
 {
   return vig_engine_classify_batch (data, batch, output, read, read_data, error);
@@ -170,8 +176,9 @@ entry_load (Entry *e, const char *path, VigModelFile *file, GError **error)
     return FALSE;
   e->device = vig_engine_get_device (e->engine);
   e->precision = vig_engine_get_precision (e->engine);
-  const VigBatcherWork work = { .check = check, .run = run, .data = e->engine, .windows = vig_model_has_windows (e->model),
-    .n_classes = vig_model_get_n_classes (e->model), .size = vig_model_get_input_size (e->model) };
+  const VigBatcherWork work = { .check = check, .prepare = prepare, .run = run, .data = e->engine,
+    .windows = vig_model_has_windows (e->model), .n_classes = vig_model_get_n_classes (e->model),
+    .size = vig_model_get_input_size (e->model) };
   e->batcher = vig_batcher_new (&work, VIG_SHARED_DEFAULT_BATCH, VIG_SHARED_DEFAULT_DELAY);
   return vig_batcher_start (e->batcher, error);
 }

@@ -134,8 +134,9 @@ typedef struct VigRequest VigRequest;
  * vig_stream_submit() until the answer: nothing is allocated.
  *
  * Each batch takes one frame of every stream that waits, and more of them in turn where there is room; frames with a state
- * and those without are in different batches. If a batch fails, all of its requests say so and all of its states are
- * reset; they also are when the CPU takes over from a GPU (VigEngineOptions).
+ * and those without are in different batches. A request whose state or window there is no memory for fails alone
+ * (VIG_ERROR_NO_MEMORY), and its state is reset. If a batch fails, all of its requests say so; if it was computing, all of
+ * its states are reset; so they are when the CPU takes over from a GPU (VigEngineOptions).
  */
 struct VigRequest {
   VigFrame frame;
@@ -170,7 +171,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (VigStream, vig_stream_free)
  * vig_stream_submit:
  * @error: VIG_ERROR_ARGUMENT (names the field): a frame that cannot be classified is refused, and so fails no other
  *
- * Does not wait. The answer is that of vig_engine_classify_frames() to the whole batch: all of its frames fail alike.
+ * Does not wait. The answer is that of vig_engine_classify_frames() to the whole batch; how frames fail: see VigRequest.
  */
 VIG_API gboolean vig_stream_submit (VigStream *stream, VigRequest *request, GError **error);
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include <batcher.h>
 #include <engine-private.h>
 
 #include "made.h"
@@ -209,6 +210,7 @@ static struct {
   VigKernels *inner;
   VigKernels table;
   guint allocations, fail_at; /* fail_at: the allocation that fails, from 1; 0: none */
+  gsize most;                 /* bytes: larger ones fail; 0: none */
   gboolean fail_matmul;
   const char *failure;
 } injector;
@@ -217,7 +219,9 @@ static void *
 injector_alloc (void *ctx, size_t size)
 {
   injector.allocations++;
-  return injector.allocations == injector.fail_at ? NULL : injector.inner->alloc (ctx, size);
+  if (injector.allocations == injector.fail_at || (injector.most && size > injector.most))
+    return NULL;
+  return injector.inner->alloc (ctx, size);
 }
 
 static VigMatmul *
@@ -280,6 +284,119 @@ test_no_memory (void)
       g_assert_cmpuint (fail_at, <, 1000);
     }
     g_assert_null (injector.inner);
+  }
+}
+
+static gboolean
+prepare (gpointer engine, const VigRequest *r, GError **error)
+{
+  return vig_engine_prepare_state (engine, r->state, r->window, r->size, error);
+}
+
+static gboolean
+check (gpointer engine, const VigRequest *r, GError **error)
+{
+  return vig_engine_check_state (engine, r->state, r->window, error);
+}
+
+static gboolean
+run (gpointer engine, const VigBatch *batch, VigOutput *output, VigReadFunc read, gpointer data, GError **error)
+{
+  return vig_engine_classify_batch (engine, batch, output, read, data, error);
+}
+
+/* Two streams with a state each, in the batches of one engine. */
+typedef struct {
+  VigEngine *engine;
+  VigBatcher *batcher;
+  VigStream *streams[2];
+  VigState *states[2];
+  guint windows[2];
+  VigRequest requests[2];
+  float logits[2][10];
+  gint64 time;
+} Pair;
+
+static void
+pair_open (Pair *p, VigModel *model, const guint *windows)
+{
+  GError *error = NULL;
+
+  *p = (Pair) { .engine = vig_engine_new_with_kernels (model, injector_open (), "test", VIG_PRECISION_FP32, &error) };
+  const VigBatcherWork work = { .check = check, .prepare = prepare, .run = run, .data = p->engine,
+    .windows = vig_model_has_windows (model), .n_classes = 10, .size = 64 };
+  p->batcher = vig_batcher_new (&work, 2, 0);
+  for (guint i = 0; i < 2; i++) {
+    p->windows[i] = windows[i];
+    p->streams[i] = vig_batcher_add_stream (p->batcher);
+    p->states[i] = vig_engine_add_state (p->engine, windows[i], &error);
+    g_assert_no_error (error);
+  }
+}
+
+/* A frame of the first @n streams, in one batch. */
+static void
+pair_step (Pair *p, guint n)
+{
+  static const guint8 pixels[3 * 64 * 64];
+  VigRequest *all[2];
+
+  p->time++;
+  for (guint i = 0; i < n; i++) {
+    g_clear_error (&p->requests[i].error);
+    p->requests[i] = (VigRequest) { .frame = { .format = VIG_FORMAT_RGB, .width = 64, .height = 64, .data = { pixels },
+        .stride = { 192 } }, .state = p->states[i], .window = p->windows[i], .time = p->time, .logits = p->logits[i] };
+    all[i] = &p->requests[i];
+  }
+  g_assert_true (vig_stream_submit_all (p->streams[0], all, n, NULL));
+  g_assert_true (vig_batcher_step (p->batcher));
+}
+
+static void
+pair_expect (const Pair *p, guint which, guint n_seen)
+{
+  g_assert_no_error (p->requests[which].error);
+  g_assert_cmpuint (p->requests[which].n_seen, ==, n_seen);
+}
+
+static void
+pair_close (Pair *p)
+{
+  for (guint i = 0; i < 2; i++) {
+    vig_state_free (p->states[i]);
+    vig_stream_free (p->streams[i]);
+  }
+  vig_batcher_free (p->batcher);
+  vig_engine_free (p->engine);
+}
+
+/* A stream that there is no memory for is the only one of its batch that fails, and the others' states stay. */
+static void
+test_no_memory_alone (void)
+{
+  static const struct { const char *variant; guint windows[2]; const char *part; } cases[] = {
+    { "tiny_stream", { 0, 0 }, "state: no memory for the " },
+    { "tiny_joint", { 2, 64 }, "input 64x64: no memory for the " },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    g_autoptr (VigModel) model = random_model (cases[i].variant, 1);
+    Pair p;
+    pair_open (&p, model, cases[i].windows);
+    pair_step (&p, 1);
+    pair_step (&p, 1);
+    pair_expect (&p, 0, 2);
+    injector.most = i == 0 ? 1 : vig_engine_get_workspace_bytes (p.engine);
+    for (guint frame = 0; frame < 2; frame++) {
+      pair_step (&p, 2);
+      pair_expect (&p, 0, i == 0 ? 3 + frame : 2);
+      check_error (&p.requests[1].error, VIG_ERROR_NO_MEMORY, cases[i].part);
+    }
+    injector.most = 0;
+    pair_step (&p, 2);
+    pair_expect (&p, 0, i == 0 ? 5 : 2);
+    pair_expect (&p, 1, 1);
+    pair_close (&p);
   }
 }
 
@@ -480,6 +597,7 @@ main (int argc, char **argv)
   g_test_add_func ("/api/top-k", test_top_k);
   g_test_add_func ("/api/outputs", test_outputs);
   g_test_add_func ("/api/no-memory", test_no_memory);
+  g_test_add_func ("/api/no-memory-alone", test_no_memory_alone);
   g_test_add_func ("/api/failures", test_failures);
   g_test_add_func ("/api/no-allocations", test_no_allocations);
   g_test_add_func ("/api/pictures-read", test_pictures_read);

@@ -21,6 +21,7 @@ typedef struct {
   GString *batches;   /* "1.0 2.0 | " for frame 0 of stream 1 with frame 0 of stream 2 */
   guint n_batches, n_frames, largest;
   gboolean fail, anything_wanted;
+  guint refused;      /* the streams, as bits, that get nothing of what they need */
   struct Stops *stops; /* NULL: goes through */
 } Work;
 
@@ -71,6 +72,16 @@ check (gpointer data, const VigRequest *request, GError **error)
   if (request->frame.width > 0)
     return TRUE;
   g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "width: expected more than 0, found %d", request->frame.width);
+  return FALSE;
+}
+
+static gboolean
+prepare (gpointer data, const VigRequest *request, GError **error)
+{
+  const Work *work = data;
+  if (!(work->refused >> request->frame.crop_x & 1))
+    return TRUE;
+  g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "state: no memory");
   return FALSE;
 }
 
@@ -167,8 +178,8 @@ static Fixture *
 fixture_new_for (guint n_streams, guint max_batch, gboolean windows)
 {
   Fixture *f = g_new0 (Fixture, 1);
-  const VigBatcherWork work = { .check = check, .run = run, .now = now, .data = &f->work, .windows = windows,
-    .n_classes = CLASSES, .size = 224 };
+  const VigBatcherWork work = { .check = check, .prepare = prepare, .run = run, .now = now, .data = &f->work,
+    .windows = windows, .n_classes = CLASSES, .size = 224 };
 
   pthread_mutex_init (&f->work.clock, NULL);
   f->work.batches = g_string_new (NULL);
@@ -568,6 +579,38 @@ test_failure (void)
 }
 
 /* A frame that nobody could classify is refused, and the others of the batch do not hear of it. */
+static void
+expect_refusal (Fixture *f, guint stream, guint frame)
+{
+  VigRequest *r = &f->requests[stream][frame];
+  vig_stream_wait (f->streams[stream], r);
+  g_assert_error (r->error, VIG_ERROR, VIG_ERROR_NO_MEMORY);
+  g_assert_cmpint (r->latency_us, ==, 0);
+}
+
+/* Who gets nothing of what it needs is refused alone; the others keep their order. */
+static void
+test_refused (void)
+{
+  Fixture *f = fixture_new (5, 8);
+  begin (f, 5);
+  f->work.refused = 1 << 0 | 1 << 2 | 1 << 3;
+  for (guint s = 0; s < 5; s++)
+    submit (f, s);
+  expect (f, "1.1 4.1 | ");
+  expect_refusal (f, 0, 1);
+  expect_refusal (f, 2, 1);
+  expect_refusal (f, 3, 1);
+  expect_answer (f, 1, 1, 2);
+  expect_answer (f, 4, 1, 2);
+  f->work.refused = 0x1f;
+  for (guint s = 0; s < 5; s++)
+    submit (f, s);
+  expect (f, ""); /* nobody is left */
+  expect_refusal (f, 4, 2);
+  fixture_free (f);
+}
+
 static void
 test_bad_frame (void)
 {
@@ -1054,6 +1097,7 @@ main (int argc, char **argv)
   g_test_add_func ("/batcher/windows", test_windows);
   g_test_add_func ("/batcher/call", test_call);
   g_test_add_func ("/batcher/failure", test_failure);
+  g_test_add_func ("/batcher/refused", test_refused);
   g_test_add_func ("/batcher/bad-frame", test_bad_frame);
   g_test_add_func ("/batcher/bad-part", test_bad_part);
   g_test_add_func ("/batcher/cancel", test_cancel);

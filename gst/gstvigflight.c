@@ -14,6 +14,16 @@ flight_get_type (void)
   return type;
 }
 
+/* A window whose result nobody has taken (it was shed, dropped by a flush, or failed) is made up for. */
+static void
+forget_shot (GstVigShot *shot)
+{
+  vig_state_free (shot->request.state);
+  if (shot->owed && !shot->taken)
+    g_atomic_int_set (shot->owed, TRUE);
+  g_clear_pointer (&shot->owed, g_atomic_rc_box_release);
+}
+
 static void
 flight_free (GstVigFlight *flight)
 {
@@ -22,7 +32,7 @@ flight_free (GstVigFlight *flight)
   gst_vig_queue_wait_all_computed (flight->queue, &flight->out);
   gst_vig_flight_is_over (flight);
   for (guint i = 0; i < flight->n_shots; i++)
-    vig_state_free (flight->shots[i].request.state);
+    forget_shot (&flight->shots[i]);
   g_free (flight->shots);
   g_free (flight->logits);
   g_free (flight->probabilities);
@@ -131,8 +141,11 @@ gst_vig_flight_recall (GstVigFlight *flight)
 static gboolean
 aim_at_clip (GstVigFlight *flight, guint i, const guint64 *tracking_id)
 {
-  return i == GST_VIG_NO_SHOT || gst_vig_states_aim (&flight->loaded->states, &flight->settings.clip, tracking_id,
-      &flight->shots[i].request, &flight->shots[i].silent, &flight->error);
+  if (i == GST_VIG_NO_SHOT)
+    return TRUE;
+  GstVigShot *shot = &flight->shots[i];
+  return gst_vig_states_aim (&flight->loaded->states, &flight->settings.clip, tracking_id, &shot->request, &shot->owed,
+      &shot->silent, &flight->error);
 }
 
 /* Of which streams of pictures the shots are the next. Objects that are not followed are of none. */

@@ -27,6 +27,7 @@ typedef struct {
  * GstVigShot:
  * @request: the picture, all of it or a part, on its way through the engine; once landed, what it took. Its state is held
  * @silent: it is only remembered: no result is to come of it
+ * @owed: (nullable): gst_vig_states_aim()'s
  * @logits: (nullable), @probabilities: [classes]: the flight's memory; filled in when it is GST_VIG_SHOT_THERE
  * @answered: atomic: the engine is done with it, which nobody has looked at yet
  * @taken: its result was made the last one; @probabilities are from then on those of the clip that it completes, and @span says
@@ -38,6 +39,7 @@ typedef struct {
   GstVigSpan span;
   enum { GST_VIG_SHOT_NONE, GST_VIG_SHOT_OUT, GST_VIG_SHOT_THERE } state;
   gint answered;
+  gint *owed;
   gboolean silent, taken;
 } GstVigShot;
 

@@ -6,6 +6,7 @@ forget (gpointer note)
 {
   GstVigMemory *memory = note;
   g_clear_pointer (&memory->state, vig_state_free);
+  g_clear_pointer (&memory->owed, g_atomic_rc_box_release);
 }
 
 void
@@ -32,13 +33,14 @@ gst_vig_states_begin (GstVigStates *states, const GstVigClipSettings *settings, 
 {
   if (!states->shared)
     return;
-  const guint room = states->room ? settings->length : 0;
-  if (states->epoch != epoch || states->room != room) {
+  const guint room = states->room ? settings->length : 0, stride = states->room ? settings->stride : 0;
+  if (states->epoch != epoch || states->room != room || states->stride != stride) {
     forget (&states->frame);
     gst_vig_tracks_reset (&states->objects);
   }
   states->epoch = epoch;
   states->room = room;
+  states->stride = stride;
   states->now = time;
   gst_vig_tracks_begin_frame (&states->objects, running, away);
 }
@@ -50,22 +52,35 @@ gst_vig_states_see (GstVigStates *states, guint64 tracking_id)
     gst_vig_tracks_see (&states->objects, tracking_id);
 }
 
+/* A frame that is in a window: whether that is to be answered now. */
+static gboolean
+take_turn (GstVigMemory *memory, const GstVigClipSettings *settings)
+{
+  const guint hop = (settings->hop + settings->stride - 1) / settings->stride; /* of frames that are in windows */
+  const gboolean first = !memory->owed;
+  if (first)
+    memory->owed = g_atomic_rc_box_new0 (gint);
+  memory->since++;
+  if (!g_atomic_int_compare_and_exchange (memory->owed, TRUE, FALSE) && !first && memory->since < hop)
+    return FALSE;
+  memory->since = 0;
+  return TRUE;
+}
+
 gboolean
 gst_vig_states_aim (GstVigStates *states, const GstVigClipSettings *settings, const guint64 *tracking_id, VigRequest *request,
-    gboolean *silent, GError **error)
+    gint **owed, gboolean *silent, GError **error)
 {
   *silent = FALSE;
+  *owed = NULL;
   if (!states->shared)
     return TRUE;
   GstVigMemory *memory = tracking_id ? gst_vig_tracks_note (&states->objects, *tracking_id) : &states->frame;
-  const gboolean first = !memory->state;
-  if (first && !(memory->state = vig_shared_state_new (states->shared, states->room, error)))
+  if (!memory->state && !(memory->state = vig_shared_state_new (states->shared, states->room, error)))
     return FALSE;
-  const guint hop = (settings->hop + settings->stride - 1) / settings->stride; /* of frames that are in windows */
-  memory->since++;
-  if (states->room && (first || memory->since >= hop)) {
+  if (states->room && take_turn (memory, settings)) {
     request->window = states->room;
-    memory->since = 0;
+    *owed = g_atomic_rc_box_acquire (memory->owed);
   }
   request->state = vig_state_ref (memory->state);
   request->time = states->now;

@@ -353,12 +353,12 @@ stand_still (VigRequest *request, gpointer data)
 }
 
 TestIce *
-test_freeze (void)
+test_freeze (const char *path)
 {
   const VigSharedOptions options = { .engine = { .precision = VIG_PRECISION_FP32, .n_threads = 1 } };
   g_autoptr (GError) error = NULL;
   TestIce *ice = g_new0 (TestIce, 1);
-  ice->shared = vig_shared_acquire (test_model (), &options, &error);
+  ice->shared = vig_shared_acquire (path, &options, &error);
   g_assert_no_error (error);
   g_assert_cmpuint (vig_shared_get_n_users (ice->shared), ==, 2);
   ice->stream = vig_stream_new (ice->shared);

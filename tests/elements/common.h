@@ -58,11 +58,11 @@ GstFlowReturn test_push_until_refused (GstHarness *h, const char *caps);
 
 guint64 test_stat (GstElement *element, const char *name);
 
-/* The engine of the tiny model, which one element has, stands still in the batch that a request of this test's own is in (the
+/* The engine of a model, which one element has, stands still in the batch that a request of this test's own is in (the
  * next, alone unless a frame of the element's is expected): as another user of it lets its thread wait. Frames whose requests
  * come behind in that batch are computed, but have no results. */
 typedef struct TestIce TestIce;
-TestIce *test_freeze (void);
+TestIce *test_freeze (const char *model);
 void test_wait_until_still (TestIce *ice);
 void test_thaw (TestIce *ice); /* when it returns, those of its batch have */
 

@@ -551,6 +551,90 @@ test_joint_backwards (void)
   oracle_clear (&o);
 }
 
+/* Result 0 is of this window, the last frame of which it is about. */
+static void
+expect_window (GstBuffer *out, Oracle *o, const guint *window, guint n, gboolean warming_up)
+{
+  float p[TINY_CLASSES];
+  ask (o, window, n, 0, p);
+  g_assert_cmpstr (test_state (out), ==, "fresh");
+  expect_bits (out, 0, p);
+  expect_span (out, 0, window[0] * FRAME_TIME, window[n - 1] * FRAME_TIME, warming_up);
+}
+
+/* Another hop goes on with the same window, another stride begins anew. */
+static void
+test_joint_settings (void)
+{
+  Oracle o = oracle_new (TINY_JOINT);
+  GstHarness *h = harness (TINY_JOINT, "clip-length", 3, "clip-hop", 1, NULL);
+  for (guint i = 0; i < 18; i++) {
+    if (i == 6)
+      g_object_set (h->element, "clip-hop", 3, NULL);
+    if (i == 12)
+      g_object_set (h->element, "clip-stride", 2, NULL); /* frame 11 was one of a window, so 13 is */
+    g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+    if (i < 2)
+      expect_window (out, &o, (const guint[]) { 0, 1 }, i + 1, TRUE);
+    else if (i < 6 || i == 8 || i == 11)
+      expect_window (out, &o, (const guint[]) { i - 2, i - 1, i }, 3, FALSE);
+    else if (i == 13)
+      expect_window (out, &o, &i, 1, TRUE);
+    else if (i == 17)
+      expect_window (out, &o, (const guint[]) { 13, 15, 17 }, 3, FALSE);
+    else
+      g_assert_cmpstr (test_state (out), ==, "held");
+  }
+  test_harness_free (h);
+  oracle_clear (&o);
+}
+
+/* The frame @i is in the element when it has to go: by its time, or by a flush. */
+static void
+lose (GstHarness *h, guint i, gboolean by_flush)
+{
+  g_autofree char *path = model_of (TINY_JOINT);
+  TestIce *ice = test_freeze (path);
+  test_wait_until_still (ice);
+  g_object_set (h->element, "latency-budget", by_flush ? 60 * (gint64) GST_SECOND : 0, NULL);
+  g_assert_cmpint (gst_harness_push (h, picture (i, i * FRAME_TIME)), ==, GST_FLOW_OK);
+  if (by_flush) {
+    happen (h, "flush");
+  } else {
+    gst_buffer_unref (gst_harness_pull (h));
+    g_assert_cmpuint (test_stat (h->element, "shed"), >, 0);
+  }
+  g_object_set (h->element, "latency-budget", 60 * (gint64) GST_SECOND, NULL);
+  test_thaw (ice);
+}
+
+/* An answer that was not made is made up for by the next frame: the first, and a later one. */
+static void
+test_joint_lost (gconstpointer data)
+{
+  Oracle o = oracle_new (TINY_JOINT);
+  for (guint first = 0; first < 2; first++) {
+    GstHarness *h = harness (TINY_JOINT, "clip-length", 3, "clip-hop", 3, "clip-reset", 0, "overload", 2, "latency-budget",
+        60 * (gint64) GST_SECOND, "hold-max", G_MAXUINT64, NULL);
+    const guint lost = first ? 0 : 3;
+    for (guint i = 0; i < lost; i++)
+      gst_buffer_unref (send (h, picture (i, i * FRAME_TIME)));
+    lose (h, lost, GPOINTER_TO_INT (data));
+    for (guint i = lost + 1; i < lost + 5; i++) {
+      const guint before[] = { 1, 2, 4 }, behind[] = { i - 2, i - 1, i };
+      g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+      if (i == lost + 1)
+        expect_window (out, &o, first ? &i : before, first ? 1 : 3, first);
+      else if (i == lost + 4)
+        expect_window (out, &o, behind, 3, FALSE);
+      else
+        g_assert_cmpstr (test_state (out), ==, "held");
+    }
+    test_harness_free (h);
+  }
+  oracle_clear (&o);
+}
+
 /* ---- objects ---- */
 
 static void
@@ -820,6 +904,9 @@ main (int argc, char **argv)
   g_test_add_func ("/memory/joint", test_joint);
   g_test_add_func ("/memory/joint-anew", test_joint_anew);
   g_test_add_func ("/memory/joint-backwards", test_joint_backwards);
+  g_test_add_func ("/memory/joint-settings", test_joint_settings);
+  g_test_add_data_func ("/memory/joint-shed", GINT_TO_POINTER (FALSE), test_joint_lost);
+  g_test_add_data_func ("/memory/joint-flushed", GINT_TO_POINTER (TRUE), test_joint_lost);
   g_test_add_func ("/memory/objects", test_objects);
   g_test_add_func ("/memory/objects-always-there", test_objects_always_there);
   g_test_add_func ("/memory/objects-at-rates", test_objects_at_rates);

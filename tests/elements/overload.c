@@ -222,7 +222,7 @@ test_frozen (void)
 {
   GstHarness *h = test_harness (CAPS, "overload", SKIP, "latency-budget", 20 * MS, NULL);
   Log *log = log_new (h);
-  TestIce *ice = test_freeze ();
+  TestIce *ice = test_freeze (test_model ());
   test_wait_until_still (ice);
   push_frames (h, 0, 50, 1000);
   drain (h);

@@ -527,7 +527,7 @@ harness_with_late (TestIce **ice)
       "batch-delay", 10 * (gint64) GST_SECOND, NULL);
   start_segment (h, 1, 0, 0);
   show (h, TINY_RED, 0, 1);
-  *ice = test_freeze (); /* waits for the next frame, to be in one batch with it */
+  *ice = test_freeze (test_model ()); /* waits for the next frame, to be in one batch with it */
   g_object_set (h->element, "latency-budget", 500 * (gint64) GST_MSECOND, NULL);
   g_assert_cmpint (gst_harness_push (h, test_frame (CAPS, TINY_RED, 1)), ==, GST_FLOW_OK);
   test_wait_until_still (*ice);

@@ -256,19 +256,30 @@ may_reset_clips (GstVigClassify *self, GstVigClipReset reason)
   GST_OBJECT_UNLOCK (self);
 }
 
+/* Once: a stream that does so may do so often. */
+static void
+warn_of_jump (GstVigClassify *self, gint64 before, GstBuffer *buffer)
+{
+  if (!self->in.jump_said)
+    GST_WARNING_OBJECT (self, "time goes backwards: expected a frame behind %" GST_TIME_FORMAT ", found one at %"
+        GST_TIME_FORMAT ": answers begin anew", GST_TIME_ARGS (gst_vig_clock_to_pts (before)),
+        GST_TIME_ARGS (GST_BUFFER_PTS (buffer)));
+  self->in.jump_said = TRUE;
+}
+
 /* When the frame is, and which clip it is of. */
 static void
 take_time (GstVigClassify *self, GstVigFlight *flight)
 {
+  GstVigClock *clock = &self->in.clock;
   if (GST_BUFFER_FLAG_IS_SET (flight->buffer, GST_BUFFER_FLAG_DISCONT))
     may_reset_clips (self, GST_VIG_CLIP_RESET_DISCONT);
-  if (!gst_vig_clock_tick (&self->in.clock, self->in.clip_epoch, &self->in.segment, &self->in.info, flight->buffer)) {
-    self->in.clock.epoch = ++self->in.clip_epoch;
-    if (!self->in.jump_said)
-      GST_WARNING_OBJECT (self, "time goes backwards to %" GST_TIME_FORMAT ": answers begin anew",
-          GST_TIME_ARGS (GST_BUFFER_PTS (flight->buffer)));
-    self->in.jump_said = TRUE;
-  }
+  const gint64 before = clock->last;
+  const GstVigTick tick = gst_vig_clock_tick (clock, self->in.clip_epoch, &self->in.segment, &self->in.info, flight->buffer);
+  if (tick != GST_VIG_CLOCK_GOES_ON)
+    clock->epoch = ++self->in.clip_epoch;
+  if (tick == GST_VIG_CLOCK_GOES_BACK && flight->loaded->clip_mode != GST_VIG_CLIP_NONE)
+    warn_of_jump (self, before, flight->buffer);
   flight->clip_epoch = self->in.clip_epoch;
   flight->time = self->in.clock.now;
 }

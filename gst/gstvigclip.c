@@ -163,7 +163,7 @@ gst_vig_clip_add (GstVigClip *clip, const guint64 *tracking_id, gint64 time, Gst
   if (!*seen || !vig_consensus_add (*seen, logits, time, &answer, error))
     return FALSE;
   if (GST_CLOCK_TIME_IS_VALID (span->last))
-    span->start = gst_vig_clock_to_pts (answer.first);
+    span->start = gst_vig_clock_get_start (answer.first, span->last);
   span->warming_up = answer.warming_up;
   return TRUE;
 }

@@ -255,7 +255,7 @@ gst_vig_flight_get_span (const GstVigFlight *flight, const GstVigShot *shot)
     enough = G_MAXUINT64; /* what is not tracked is never seen twice */
   span.warming_up = shot->request.n_seen < enough;
   if (shot->request.state && GST_CLOCK_TIME_IS_VALID (span.last))
-    span.start = gst_vig_clock_to_pts (shot->request.first_time);
+    span.start = gst_vig_clock_get_start (shot->request.first_time, span.last);
   return span;
 }
 

@@ -48,6 +48,20 @@ picture (guint i, GstClockTime time)
   return buffer;
 }
 
+/* @id < 0: it is not tracked. */
+static void
+add_object (GstBuffer *buffer, gint64 id)
+{
+  GstAnalyticsODMtd od;
+  GstAnalyticsTrackingMtd tracking;
+  GstAnalyticsRelationMeta *meta = gst_buffer_add_analytics_relation_meta (buffer);
+  gst_analytics_relation_meta_add_od_mtd (meta, g_quark_from_string ("thing"), 0, 0, 48, 48, 1, &od);
+  if (id < 0)
+    return;
+  gst_analytics_relation_meta_add_tracking_mtd (meta, (guint64) id, 0, &tracking);
+  gst_analytics_relation_meta_set_relation (meta, GST_ANALYTICS_REL_TYPE_RELATE_TO, od.id, tracking.id);
+}
+
 static GstBuffer *
 send (GstHarness *h, GstBuffer *buffer)
 {
@@ -363,7 +377,8 @@ static void
 count_warnings (GstDebugCategory *category, GstDebugLevel level, const char *file, const char *function, int line,
     GObject *object, GstDebugMessage *message, gpointer data)
 {
-  if (level == GST_LEVEL_WARNING && strstr (gst_debug_message_get (message), "time goes backwards"))
+  if (level == GST_LEVEL_WARNING && strstr (gst_debug_message_get (message), "time goes backwards: expected a frame behind "
+          "0:00:00.080000000, found one at 0:00:00.060000000: answers begin anew"))
     n_warnings++;
 }
 
@@ -387,6 +402,12 @@ test_backwards (void)
     expect_next (out, 0, &o, i, (gint64) time);
     expect_span (out, 0, start, time, time == start);
   }
+  g_assert_cmpuint (n_warnings, ==, 1);
+  g_autofree char *path = model_of (TINY_STREAM);
+  GstHarness *alone = test_harness (CAPS, "model-file", path, "clip-mode", NONE, NULL); /* where nothing begins anew nothing is said */
+  for (guint i = 0; i < G_N_ELEMENTS (times); i++)
+    gst_buffer_unref (send (alone, picture (i, times[i] * GST_MSECOND)));
+  test_harness_free (alone);
   (gst_debug_remove_log_function) (count_warnings);
   g_assert_cmpuint (n_warnings, ==, 1);
   test_expect_no_error (test_bus (h));
@@ -394,7 +415,7 @@ test_backwards (void)
   oracle_clear (&o);
 }
 
-/* A frame without a timestamp is one frame behind the one before. */
+/* A frame without a timestamp is one frame behind the one before. What is guessed before any is known ends with the first. */
 static void
 test_missing (void)
 {
@@ -409,9 +430,11 @@ test_missing (void)
     else
       GST_BUFFER_DURATION (in) = GST_CLOCK_TIME_NONE;
     g_autoptr (GstBuffer) out = send (h, in);
+    if (i == 3)
+      vig_state_reset (o.state);
     expect_next (out, 0, &o, i, times[i] * (gint64) GST_MSECOND);
     if (has)
-      expect_span (out, 0, 0, (GstClockTime) times[i] * GST_MSECOND, FALSE);
+      expect_span (out, 0, 200 * GST_MSECOND, (GstClockTime) times[i] * GST_MSECOND, i == 3);
     else
       expect_span (out, 0, GST_CLOCK_TIME_NONE, GST_CLOCK_TIME_NONE, i == 0);
   }
@@ -422,6 +445,35 @@ test_missing (void)
     GST_BUFFER_DURATION (in) = GST_CLOCK_TIME_NONE;
     g_autoptr (GstBuffer) out = send (h, in);
     expect_next (out, 0, &o, i, 7);
+  }
+  test_harness_free (h);
+  oracle_clear (&o);
+}
+
+/* Timestamps that rise are none that go back, wherever the guesses between them were: time waits for them. */
+static void
+test_guessed_too_far (void)
+{
+  Oracle o = oracle_new (TINY_STREAM);
+  GstHarness *h = harness (TINY_STREAM, "regions", 2, NULL);
+  const struct { int pts; guint is; } frames[] = { { 100, 100 }, { -1, 140 }, { -1, 180 }, { 150, 180 }, { 170, 180 }, { 190, 190 } };
+  for (int rate = 1; rate >= -1; rate -= 2) {
+    start_segment (h, rate);
+    vig_state_reset (o.state);
+    for (guint i = 0; i < G_N_ELEMENTS (frames); i++) {
+      const gint64 zero = rate < 0 ? 1000 : 0;
+      const GstClockTime pts = frames[i].pts < 0 ? GST_CLOCK_TIME_NONE
+          : (GstClockTime) (zero + rate * frames[i].pts) * GST_MSECOND;
+      GstBuffer *in = picture (i, pts);
+      if (i > 3)
+        add_object (in, rate + 1);
+      g_autoptr (GstBuffer) out = send (h, in);
+      expect_next (out, 0, &o, i, (gint64) GST_MSECOND * (rate * zero + frames[i].is));
+      if (GST_CLOCK_TIME_IS_VALID (pts))
+        expect_span (out, 0, (GstClockTime) (zero + rate * 100) * GST_MSECOND, pts, i == 0);
+      if (i == 4) /* begins at a time that is guessed too far, and yet not behind its own frame */
+        expect_span (out, 1, pts, pts, TRUE);
+    }
   }
   test_harness_free (h);
   oracle_clear (&o);
@@ -636,19 +688,6 @@ test_joint_lost (gconstpointer data)
 }
 
 /* ---- objects ---- */
-
-static void
-add_object (GstBuffer *buffer, gint64 id)
-{
-  GstAnalyticsODMtd od;
-  GstAnalyticsTrackingMtd tracking;
-  GstAnalyticsRelationMeta *meta = gst_buffer_add_analytics_relation_meta (buffer);
-  gst_analytics_relation_meta_add_od_mtd (meta, g_quark_from_string ("thing"), 0, 0, 48, 48, 1, &od);
-  if (id < 0)
-    return;
-  gst_analytics_relation_meta_add_tracking_mtd (meta, (guint64) id, 0, &tracking);
-  gst_analytics_relation_meta_set_relation (meta, GST_ANALYTICS_REL_TYPE_RELATE_TO, od.id, tracking.id);
-}
 
 /* Objects come, go and come again; each has a memory of its own, for as long as it is not away for longer than hold-max. One
  * that is not tracked, or has the id of another, is by itself. */
@@ -899,6 +938,7 @@ main (int argc, char **argv)
   g_test_add_func ("/memory/reset-between", test_reset_between);
   g_test_add_func ("/memory/backwards", test_backwards);
   g_test_add_func ("/memory/missing", test_missing);
+  g_test_add_func ("/memory/guessed-too-far", test_guessed_too_far);
   g_test_add_func ("/memory/rates", test_rates);
   g_test_add_func ("/memory/far-times", test_far_times);
   g_test_add_func ("/memory/joint", test_joint);

@@ -173,6 +173,36 @@ edited (GBytes *saved, const char *from, const char *to)
   return g_bytes_new (bytes, size);
 }
 
+/* The saved file with all numbers of the state changed for another. */
+static GBytes *
+filled (GBytes *saved, float number)
+{
+  gsize size, n = 2 * 4 * 16 * 32 + PIXELS;
+  g_autofree guint8 *bytes = g_bytes_unref_to_data (g_bytes_ref (saved), &size);
+
+  for (gsize i = 0; i < n; i++)
+    memcpy (bytes + size - 4 * (i + 1), &number, sizeof number);
+  return g_bytes_new (bytes, size);
+}
+
+/* The largest numbers that a file may have come to nothing that is not a number, in that frame or later ones. */
+static void
+test_large (Fixture *f, gconstpointer data)
+{
+  g_autoptr (VigState) state = new_state (f);
+  float logits[CLASSES];
+  GError *error = NULL;
+
+  g_assert_true (step (f, state, 0, 77, logits, &error));
+  g_autoptr (GBytes) saved = vig_state_save (state, &error), large = filled (saved, -1e12f);
+  restore (state, large, NULL);
+  for (gint64 time = 77; time < 80; time++) {
+    g_assert_true (step (f, state, 1, time, logits, &error));
+    for (guint i = 0; i < CLASSES; i++)
+      g_assert_true (isfinite (logits[i]));
+  }
+}
+
 static void
 test_bad_files (Fixture *f, gconstpointer data)
 {
@@ -204,10 +234,11 @@ test_bad_files (Fixture *f, gconstpointer data)
     g_autoptr (GBytes) cut = g_bytes_new (bytes, n);
     restore (other, cut, "state: ");
   }
-  g_autofree guint8 *copy = g_memdup2 (bytes, size);
-  memset (copy + size - 4, 0xff, 4); /* NaN */
-  g_autoptr (GBytes) nan = g_bytes_new (copy, size);
-  restore (other, nan, "state: tensor state: expected finite values");
+  static const float strange_numbers[] = { NAN, INFINITY, 1.001e12f, -3e38f };
+  for (guint i = 0; i < G_N_ELEMENTS (strange_numbers); i++) {
+    g_autoptr (GBytes) spoilt = filled (saved, strange_numbers[i]);
+    restore (other, spoilt, "state: tensor state: expected values from -1e12 to 1e12, found others");
+  }
 
   Fixture strange = { 0 };
   strange.model = random_model ("tiny_stream", 2);
@@ -355,6 +386,7 @@ main (int argc, char **argv)
   ADD ("resize", test_resize);
   ADD ("stateless", test_stateless);
   ADD ("bad-files", test_bad_files);
+  ADD ("large", test_large);
   ADD ("empty", test_empty);
   ADD ("long", test_long);
   return g_test_run ();

@@ -11,6 +11,7 @@
 #define VIG_MAX_STAGES 8
 #define VIG_GATE_RANK 16 /* of gk_proj, in every published model */
 #define VIG_MAX_MEMORIES 16 /* modules over time */
+#define VIG_MAX_SIZE 8192   /* of an input: sizes of tensors stay well within 64 bits, numbers of rows within 31 */
 
 /* `temporal` of vig_config (docs/temporal.md). All zero in a model of images. */
 typedef struct {

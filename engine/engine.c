@@ -13,7 +13,6 @@
 
 #define N_PLANS 4         /* input sizes kept ready */
 #define N_PREPROCESSES 16 /* kinds of frames kept ready */
-#define MAX_SIZE 8192     /* of an input: sizes of tensors stay well within 64 bits, numbers of rows within 31 */
 #define MAX_WINDOW 4096   /* frames: numbers of tokens stay well within 31 bits, as memory gives out long before */
 #define MAX_RUN 16        /* frames handed to one preprocess call */
 
@@ -323,10 +322,10 @@ static gboolean
 check_size (const VigEngine *e, guint h, guint w, GError **error)
 {
   guint min = vig_model_get_min_size (e->model);
-  if (h >= min && w >= min && h <= MAX_SIZE && w <= MAX_SIZE)
+  if (h >= min && w >= min && h <= VIG_MAX_SIZE && w <= VIG_MAX_SIZE)
     return TRUE;
   g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "input: expected %u to %d pixels in width and height, found %ux%u",
-      min, MAX_SIZE, w, h);
+      min, VIG_MAX_SIZE, w, h);
   return FALSE;
 }
 

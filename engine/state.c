@@ -7,7 +7,6 @@
 #include "plan.h"
 #include "safetensors.h"
 
-#define MAX_SIZE 8192 /* of an input, as in engine.c */
 #define LARGEST 1e12f /* of a state's numbers: the squares of larger ones may be more than a float can be */
 
 /* ---- those of an engine ---- */
@@ -263,6 +262,25 @@ read_numbers (const VigSafetensors *file, gsize n, GError **error)
   return g_steal_pointer (&numbers);
 }
 
+/* Of the inputs that a state is for; 0x0: of a stream that nothing has been seen of. */
+static gboolean
+check_size (const VigState *s, guint h, guint w, GError **error)
+{
+  const guint min = vig_config_min_size (&s->model->config);
+
+  if (h == 0 && w == 0)
+    return TRUE;
+  if (h < min || w < min)
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "state: input: expected at least %u pixels in width and height, found "
+        "%ux%u", min, w, h);
+  else if (s->memory && (h != s->h || w != s->w))
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "state: input: expected %ux%u, as the stream has, found %ux%u", s->w, s->h,
+        w, h);
+  else
+    return TRUE;
+  return FALSE;
+}
+
 static gboolean
 restore (VigState *s, const VigSafetensors *file, GError **error)
 {
@@ -272,8 +290,8 @@ restore (VigState *s, const VigSafetensors *file, GError **error)
 
   if (!check_text (file, MODEL, s->model->hash, error)
       || !check_text (file, PRECISION, vig_precision_to_string (s->precision), error)
-      || !read_number (file, HEIGHT, 0, MAX_SIZE, &h, error) || !read_number (file, WIDTH, 0, MAX_SIZE, &w, error)
-      || !read_number (file, TIME, G_MININT64, G_MAXINT64, &time, error)
+      || !read_number (file, HEIGHT, 0, VIG_MAX_SIZE, &h, error) || !read_number (file, WIDTH, 0, VIG_MAX_SIZE, &w, error)
+      || !check_size (s, (guint) h, (guint) w, error) || !read_number (file, TIME, G_MININT64, G_MAXINT64, &time, error)
       || !(numbers = read_numbers (file, h && w ? vig_plan_state_numbers (&s->model->config, (guint) h, (guint) w) : 0, error)))
     return FALSE;
   if (h && w) {

@@ -49,10 +49,11 @@ VIG_API GBytes *vig_state_save (VigState *state, GError **error);
 /**
  * vig_state_restore:
  * @data: what vig_state_save() gave
- * @error: VIG_ERROR_MODEL: the bytes are no state, or that of another model, precision or size; VIG_ERROR_NO_MEMORY,
- *   VIG_ERROR_FAILED. The state is then as it was before.
+ * @error: VIG_ERROR_MODEL: the bytes are no state, or that of another model or precision, or for inputs of another size than
+ *   those of the stream; VIG_ERROR_NO_MEMORY, VIG_ERROR_FAILED. The state is then as it was before.
  *
- * The stream goes on behind the last frame of the one that was saved, bit for bit.
+ * The stream goes on behind the last frame of the one that was saved, bit for bit. (One that nothing has been seen of takes
+ * a state of any size; if its first input then has another, that is the first of a new stream.)
  */
 VIG_API gboolean vig_state_restore (VigState *state, const guint8 *data, gsize size, GError **error);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <vig/window.h>
 
+#include <math.h>
 #include <string.h>
 
 #include <ref/ref.h>
@@ -665,6 +666,29 @@ collect (VigEngine *e, VigPlan *plan, const Chunk *c, VigOutput *output, GError 
   return TRUE;
 }
 
+/* Whether all of @n are numbers. */
+static gboolean
+are_finite (const float *x, gsize n)
+{
+  for (gsize i = 0; i < n; i++)
+    if (!isfinite (x[i]))
+      return FALSE;
+  return TRUE;
+}
+
+/* A state that is not of numbers any more would stay so for ever: one whose frame has no answer in numbers (fp16 overflows,
+ * say) is reset. */
+static void
+forget_broken (const VigEngine *e, const Work *work, const Chunk *c, const VigOutput *output)
+{
+  const gsize classes = e->model->config.n_classes;
+  const float *answers = output->logits ? output->logits : output->probabilities;
+
+  for (guint i = c->first; work->moments && answers && i < c->first + c->n; i++)
+    if (!are_finite (answers + i * classes, classes))
+      vig_state_forget (work->moments[i].state);
+}
+
 /* The chunk that begins with an item. */
 static Chunk
 chunk_at (const VigPlan *plan, const Work *work, guint slots, guint item)
@@ -698,6 +722,8 @@ classify_here (VigEngine *e, const Work *work, VigOutput *output, GError **error
       start (e, plan, &c);
     if (!more)
       ok = collect (e, plan, &c, output, error);
+    if (!more && ok)
+      forget_broken (e, work, &c, output);
     *(more ? &filled : &done) += c.n;
   }
   output->inference_us = g_get_monotonic_time () - begin - output->preprocess_us;

@@ -73,6 +73,9 @@ typedef struct {
  * @error: as vig_engine_classify_frames(); VIG_ERROR_ARGUMENT also for a time before that of the frame before. When a
  *   computation has failed all states of the batch are reset.
  *
+ * A frame whose logits (or, where they are not asked for, probabilities) are not all finite resets its state, too: what it
+ * left there would spoil every frame behind it.
+ *
  * As vig_engine_classify_frames(), for the next frame, or frames, of each stream. However the frames of streams are cut into
  * batches, the answers have the same bits. (A model with a memory given to vig_engine_classify_frames() takes each frame
  * for the first of its stream.)

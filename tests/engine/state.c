@@ -131,6 +131,34 @@ test_resize (Fixture *f, gconstpointer data)
   g_assert_cmpmem (first, sizeof first, again, sizeof again);
 }
 
+/* A frame that makes no numbers spoils no other: not of its stream, and not of the batch. */
+static void
+test_broken (Fixture *f, gconstpointer data)
+{
+  g_autoptr (VigState) a = new_state (f), b = new_state (f), other = new_state (f);
+  g_autofree float *two = g_memdup2 (f->picture, 2 * sizeof f->picture[0]);
+  float first[CLASSES], second[CLASSES], got[2 * CLASSES];
+  GError *error = NULL;
+
+  g_assert_true (step (f, other, 1, 1, first, &error));
+  g_assert_true (step (f, other, 1, 2, second, &error));
+  g_assert_true (step (f, a, 0, 0, got, &error));
+  g_assert_true (step (f, b, 1, 1, got, &error));
+  for (gint64 round = 0; round < 2; round++) {
+    VigOutput output = { 0 };
+    *(round ? &output.probabilities : &output.logits) = got;
+    two[0] = INFINITY; /* then b's frame, which is its second */
+    g_assert_true (vig_engine_classify_stream_tensors (f->engine, two, (VigMoment[]) { { a, 1 + 2 * round },
+        { b, 2 + round } }, 2, SIDE, SIDE, &output, &error));
+    g_assert_false (isfinite (got[0]));
+    g_assert_true (isfinite (got[CLASSES]));
+    if (round == 0)
+      g_assert_cmpmem (got + CLASSES, sizeof second, second, sizeof second);
+    g_assert_true (step (f, a, 1, 2 + 2 * round, got, &error));
+    g_assert_cmpmem (got, sizeof first, first, sizeof first);
+  }
+}
+
 /* Without states each frame is the first of its stream, alone and in a batch. */
 static void
 test_stateless (Fixture *f, gconstpointer data)
@@ -412,6 +440,7 @@ main (int argc, char **argv)
   ADD ("size", test_size);
   ADD ("moments", test_moments);
   ADD ("resize", test_resize);
+  ADD ("broken", test_broken);
   ADD ("stateless", test_stateless);
   ADD ("bad-files", test_bad_files);
   ADD ("bad-size", test_bad_size);

@@ -175,7 +175,7 @@ change_model (GstVigClassify *self)
     self->other_model = FALSE;
     gst_vig_load_options_copy (&options, &self->load);
     gst_vig_keeper_change (&self->keeper, options.model_file, options.labels_file, name, self->settings.input_size,
-        number, &error);
+        self->settings.clip.length, number, &error);
   }
   GST_OBJECT_UNLOCK (self);
   if (error)

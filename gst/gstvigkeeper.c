@@ -181,19 +181,20 @@ supersede (GstVigKeeper *keeper)
 }
 
 static Change *
-change_new (GstVigKeeper *keeper, const char *model_file, const char *labels_file)
+change_new (GstVigKeeper *keeper, const char *model_file, const char *labels_file, guint clip_length)
 {
   Change *change = g_new0 (Change, 1);
   GstVigLoadOptions options = keeper->loaded->options;
   options.model_file = (char *) model_file;
   options.labels_file = (char *) labels_file;
+  options.clip_length = clip_length;
   gst_vig_load_options_copy (&change->options, &options);
   return change;
 }
 
 gboolean
 gst_vig_keeper_change (GstVigKeeper *keeper, const char *model_file, const char *labels_file, const char *user,
-    guint size, guint number, GError **error)
+    guint size, guint clip_length, guint number, GError **error)
 {
   g_mutex_lock (&keeper->lock);
   supersede (keeper);
@@ -201,7 +202,7 @@ gst_vig_keeper_change (GstVigKeeper *keeper, const char *model_file, const char 
     keeper->thread = g_thread_try_new ("vig-keeper", run, keeper, error);
   gboolean ok = keeper->thread != NULL;
   if (ok) {
-    Change *change = change_new (keeper, model_file, labels_file);
+    Change *change = change_new (keeper, model_file, labels_file, clip_length);
     change->user = g_strdup (user);
     change->size = size;
     change->number = number;

@@ -56,12 +56,13 @@ gboolean gst_vig_keeper_uses (GstVigKeeper *keeper, const GstVigLoaded *loaded);
 /**
  * gst_vig_keeper_change:
  * @model_file, @labels_file: (nullable): all else as for the model in use
+ * @size, @clip_length: that are warmed up
  * @number: told when it is done; a change that is superseded or cancelled before is not heard of again
  *
  * Does not wait. FALSE: there is no thread to be had.
  */
 gboolean gst_vig_keeper_change (GstVigKeeper *keeper, const char *model_file, const char *labels_file, const char *user,
-    guint size, guint number, GError **error);
+    guint size, guint clip_length, guint number, GError **error);
 
 /* From now on no change takes place. TRUE: there was one to come. */
 gboolean gst_vig_keeper_cancel (GstVigKeeper *keeper);

@@ -154,7 +154,7 @@ static void
 change (Fixture *f, const char *file, guint number)
 {
   g_autoptr (GError) error = NULL;
-  gst_vig_keeper_change (&f->keeper, file, NULL, "user", 0, number, &error);
+  gst_vig_keeper_change (&f->keeper, file, NULL, "user", 0, 17, number, &error);
   g_assert_no_error (error);
 }
 
@@ -180,6 +180,8 @@ test_change (Fixture *f, gconstpointer data)
   g_assert_cmpstr (f->heard->str, ==, "7:b ");
   expect_in_use (f, "b");
   g_assert_cmpint (n_hurried, ==, 1);
+  g_autoptr (GstVigLoaded) loaded = gst_vig_keeper_get (&f->keeper);
+  g_assert_cmpuint (loaded->options.clip_length, ==, 17); /* as it is now */
 }
 
 static void

@@ -45,6 +45,7 @@ struct _GstVigClassify {
     GstVideoInfo info;
     gboolean have_info;
     GstSegment segment;
+    gboolean backwards;     /* the last segment was, also once a flush has ended it */
     VigOrientation stream_orientation, global_orientation; /* of the tags; 0: none */
     guint model;            /* number of the one that the last frame was submitted to */
     GstVigTurns turns;

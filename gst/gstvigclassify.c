@@ -682,9 +682,10 @@ take_caps (GstVigClassify *self, const GstVideoInfo *info)
 static void
 take_segment (GstVigClassify *self, GstEvent *event)
 {
-  gboolean backwards = self->in.segment.rate < 0;
+  const gboolean was = self->in.backwards;
   gst_event_copy_segment (event, &self->in.segment);
-  if (backwards != (self->in.segment.rate < 0)) {
+  self->in.backwards = self->in.segment.rate < 0;
+  if (was != self->in.backwards) {
     gst_vig_turns_end_results (&self->in.turns);
     self->in.clip_epoch++;
   }
@@ -1107,6 +1108,7 @@ reset_stream (GstVigClassify *self)
   self->in.hdr_warned = self->in.jump_said = FALSE;
   self->in.stream_orientation = self->in.global_orientation = 0;
   gst_segment_init (&self->in.segment, GST_FORMAT_TIME);
+  self->in.backwards = FALSE;
   self->latency_looks = 0;
   self->backwards_said = FALSE;
   self->room = G_MAXUINT;

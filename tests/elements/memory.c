@@ -503,6 +503,27 @@ test_rates (void)
   oracle_clear (&o);
 }
 
+/* A flush that resets nothing (but time) does not turn the stream round. */
+static void
+test_flush_backwards (void)
+{
+  Oracle o = oracle_new (TINY_STREAM);
+  GstHarness *h = harness (TINY_STREAM, "clip-reset", 0, NULL);
+  start_segment (h, -1);
+  for (guint i = 20; i > 10; i--) {
+    if (i == 15) {
+      gst_harness_push_event (h, gst_event_new_flush_start ());
+      gst_harness_push_event (h, gst_event_new_flush_stop (TRUE));
+      start_segment (h, -1);
+    }
+    g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+    expect_next (out, 0, &o, i, -(gint64) (i * FRAME_TIME));
+    expect_span (out, 0, 20 * FRAME_TIME, i * FRAME_TIME, i == 20);
+  }
+  test_harness_free (h);
+  oracle_clear (&o);
+}
+
 /* Times at the end of what there is. */
 static void
 test_far_times (void)
@@ -940,6 +961,7 @@ main (int argc, char **argv)
   g_test_add_func ("/memory/missing", test_missing);
   g_test_add_func ("/memory/guessed-too-far", test_guessed_too_far);
   g_test_add_func ("/memory/rates", test_rates);
+  g_test_add_func ("/memory/flush-backwards", test_flush_backwards);
   g_test_add_func ("/memory/far-times", test_far_times);
   g_test_add_func ("/memory/joint", test_joint);
   g_test_add_func ("/memory/joint-anew", test_joint_anew);

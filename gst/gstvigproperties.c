@@ -360,7 +360,7 @@ gst_vig_classify_install_properties (GObjectClass *class)
           "Labels with less confidence (probability, 0 to 1) are not attached", 0, 1, DEFAULT_THRESHOLD,
           controllable));
   g_object_class_install_property (class, PROP_INTERVAL, g_param_spec_uint ("interval", "Interval",
-          "Classify every n-th frame (1: every frame)", 1, G_MAXUINT, DEFAULT_INTERVAL, controllable));
+          "Classify every n-th frame (1: every frame; with clip-mode=joint every n x clip-stride-th)", 1, G_MAXUINT, DEFAULT_INTERVAL, controllable));
   g_object_class_install_property (class, PROP_HOLD_RESULT, g_param_spec_boolean ("hold-result", "Hold result",
           "Attach the last result, marked as held and with its age, to the frames that are not classified",
           DEFAULT_HOLD_RESULT, playing));
@@ -410,8 +410,8 @@ gst_vig_classify_install_properties (GObjectClass *class)
           "Most objects of a frame that are classified, the first that upstream has attached (0: all)", 0, G_MAXINT,
           DEFAULT_MAX_OBJECTS, playing));
   g_object_class_install_property (class, PROP_RECLASSIFY_INTERVAL, g_param_spec_uint ("reclassify-interval",
-          "Interval of objects", "Classify an object that upstream tracks every n-th frame, and hold its result between",
-          1, G_MAXUINT, DEFAULT_RECLASSIFY_INTERVAL, playing));
+          "Interval of objects", "Classify an object that upstream tracks every n-th frame (with clip-mode=joint every n x "
+          "clip-stride-th), and hold its result between", 1, G_MAXUINT, DEFAULT_RECLASSIFY_INTERVAL, playing));
   g_object_class_install_property (class, PROP_CLIP_MODE, g_param_spec_enum ("clip-mode", "Clip mode",
           "What an answer is of: the frame alone, or also those before it; what of it is possible depends on the model",
           gst_vig_clip_mode_get_type (), DEFAULT_CLIP_MODE, ready));

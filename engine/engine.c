@@ -253,36 +253,82 @@ vig_engine_expect (VigEngine *e, guint n)
   g_atomic_int_set (&e->expected, n);
 }
 
-/* The plan of an input size and window, which takes @n items as a new one would; made for those that are expected if there
- * is memory for them. */
-static VigPlan *
-get_plan (VigEngine *e, guint n, guint h, guint w, guint window, GError **error)
+/* Inputs and how they come: what a plan is looked for with. */
+typedef struct {
+  guint n, h, w, window; /* n: items */
+  guint chunk, expected; /* as they are for these */
+} Need;
+
+/* Any number of windows goes through a plan in pieces; of single frames, all inputs are to be made first. */
+static gboolean
+suits (const VigEngine *e, const VigPlan *p, const Need *need)
 {
-  guint batch = MIN (n, vig_plan_chunk (e->model, e->kernels, h, w, window));
-  guint room = vig_plan_room (e->model, e->kernels, n, h, w, window);
-  guint expected = (guint) g_atomic_int_get (&e->expected), wanted = MAX (n, expected / window * window);
+  if (!p || p->h != need->h || p->w != need->w || !vig_plan_takes (p, need->window))
+    return FALSE;
+  if (need->window > 1)
+    return p->longest > need->window || (p->asked >= need->n && p->expected >= need->expected);
+  return p->most >= MIN (need->n, need->chunk) && p->expected >= need->expected
+      && p->most_room >= vig_plan_room (e->model, e->kernels, need->n, need->h, need->w, 1);
+}
+
+/* Where a new plan goes: in place of one that it makes needless, or of the one that was not used for longest. */
+static VigPlan **
+find_slot (VigEngine *e, const Need *need)
+{
   VigPlan **slot = &e->plans[0];
 
   for (guint i = 0; i < N_PLANS; i++) {
     VigPlan *p = e->plans[i];
-    if (p && p->h == h && p->w == w && p->window == window) {
-      slot = &e->plans[i];
-      if (p->batch >= batch && p->room >= room && p->expected >= expected)
-        goto found;
-      break; /* too small: make it anew */
-    }
+    if (p && p->h == need->h && p->w == need->w
+        && (p->longest == need->window || (!p->pipe && p->longest < need->window)))
+      return &e->plans[i];
     if (*slot && (!p || p->used < (*slot)->used))
       slot = &e->plans[i];
   }
-  g_clear_pointer (slot, vig_plan_free);
-  if (wanted > n)
-    *slot = vig_plan_new (e->model, e->kernels, e->weights->type, wanted, h, w, window, e->tap.func != NULL, NULL);
-  if (!*slot)
-    *slot = vig_plan_new (e->model, e->kernels, e->weights->type, n, h, w, window, e->tap.func != NULL, error);
-  if (!*slot)
+  return slot;
+}
+
+/* For as many items as are expected, as there are, or as are one window: for as many as there is memory for. */
+static VigPlan *
+new_plan (VigEngine *e, const Need *need, GError **error)
+{
+  const guint windows = need->window > 1 ? need->chunk : G_MAXUINT; /* more than a chunk is of no use to them */
+  const guint64 expected = (guint64) need->expected * need->window;
+  const guint sizes[] = { (guint) MIN (MAX (need->n, expected), windows), need->n, need->window > 1 ? need->window : need->n };
+  VigPlan *p = NULL;
+
+  for (guint i = 0; i < G_N_ELEMENTS (sizes) && !p; i++)
+    if (i == 0 || sizes[i] < sizes[i - 1]) {
+      g_clear_error (error);
+      p = vig_plan_new (e->model, e->kernels, e->weights->type, sizes[i], need->h, need->w, need->window, e->tap.func != NULL,
+          error);
+    }
+  if (p) {
+    p->expected = need->expected;
+    p->asked = need->n;
+    g_clear_error (error);
+  }
+  return p;
+}
+
+/* The plan of an input size and window, which takes @n items. */
+static VigPlan *
+get_plan (VigEngine *e, guint n, guint h, guint w, guint window, GError **error)
+{
+  const guint chunk = vig_plan_chunk (e->model, e->kernels, h, w, window);
+  const Need need = { window > 1 ? MIN (n, chunk) : n, h, w, window, chunk, (guint) g_atomic_int_get (&e->expected) };
+  VigPlan **slot = NULL;
+
+  for (guint i = 0; i < N_PLANS && !slot; i++)
+    if (suits (e, e->plans[i], &need))
+      slot = &e->plans[i];
+  if (!slot) {
+    slot = find_slot (e, &need);
+    g_clear_pointer (slot, vig_plan_free);
+    *slot = new_plan (e, &need, error);
+  }
+  if (!*slot || !vig_plan_set_window (*slot, e->model, window, error))
     return NULL;
-  (*slot)->expected = expected;
-found:
   (*slot)->used = ++e->clock;
   return *slot;
 }

@@ -237,29 +237,56 @@ position_in_time (const VigModel *model, guint t, guint window, float *out)
     out[c] = (float) ((1 - (at - first)) * rows[(gsize) first * d + c] + (at - first) * rows[(gsize) second * d + c]);
 }
 
+/* Of windows of the length that is now. */
 static gboolean
-make_position_embedding (VigPlan *p, const VigModel *model)
+upload_position_embedding (VigPlan *p, const VigModel *model)
 {
   const VigConfig *c = &model->config;
   gsize d = c->dims[0], frame = tokens (p->grids[0]) * d, n = p->window * frame;
   guint side = vig_config_native_side (c);
   g_autofree float *host = g_try_new (float, n), *when = g_try_new (float, d);
 
-  p->pos = p->kernels->alloc (p->kernels->ctx, n * sizeof (float));
-  if (!host || !when || !p->pos)
+  if (!host || !when)
     return FALSE;
-  for (guint t = 0; t < p->window; t++) {
-    float *to = host + t * frame;
-    vig_resize_pos (vig_model_get_weight (model, "pos_embed"), (int) side, (int) side, (int) d, to, (int) p->grids[0].h,
-        (int) p->grids[0].w);
-    if (!vig_config_has_windows (c))
-      continue;
+  vig_resize_pos (vig_model_get_weight (model, "pos_embed"), (int) side, (int) side, (int) d, host, (int) p->grids[0].h,
+      (int) p->grids[0].w);
+  for (guint t = p->window; vig_config_has_windows (c) && t-- > 0;) { /* the first frame's, which the others begin with, last */
     position_in_time (model, t, p->window, when);
     for (gsize i = 0; i < frame; i++)
-      to[i] += when[i % d];
+      host[t * frame + i] = host[i] + when[i % d];
   }
   p->kernels->upload (p->kernels->ctx, p->pos, host, n * sizeof (float));
   return TRUE;
+}
+
+static gboolean
+make_position_embedding (VigPlan *p, const VigModel *model)
+{
+  gsize frame = tokens (p->grids[0]) * model->config.dims[0];
+
+  p->pos = p->kernels->alloc (p->kernels->ctx, p->longest * frame * sizeof (float));
+  return p->pos && upload_position_embedding (p, model);
+}
+
+gboolean
+vig_plan_takes (const VigPlan *p, guint window)
+{
+  return p->longest == window || (!p->pipe && p->longest > window);
+}
+
+gboolean
+vig_plan_set_window (VigPlan *p, const VigModel *model, guint window, GError **error)
+{
+  if (p->window == window)
+    return TRUE;
+  p->window = window;
+  p->batch = MIN (p->most / window * window, vig_plan_chunk (model, p->kernels, p->h, p->w, window));
+  p->room = p->most_room / p->batch * p->batch;
+  if (!p->pos || upload_position_embedding (p, model))
+    return TRUE;
+  p->window = 0; /* none: it is tried again */
+  g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "window: no memory for the position embedding of %u frames", window);
+  return FALSE;
 }
 
 VigPlan *
@@ -271,8 +298,9 @@ vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint n,
 
   *p = (VigPlan) { .kernels = kernels, .h = h, .w = w, .batch = batch, .window = window,
     .room = vig_plan_room (model, kernels, n, h, w, window),
-    .fused = !tapped && kernels->mlp,
+    .fused = !tapped && kernels->mlp, .longest = window, .most = batch,
     .n_slots = kernels->pipe_create ? VIG_SLOTS : 1 };
+  p->most_room = p->room;
   vig_config_grids (&model->config, h, w, &p->stem, p->grids);
   p->workspace_bytes = layout (p, &model->config, type, NULL);
   p->workspace = kernels->alloc (kernels->ctx, p->workspace_bytes);

@@ -51,15 +51,17 @@ typedef struct {
 typedef struct {
   VigKernels *kernels;
   guint h, w, batch;
-  guint window;    /* frames that are one sequence; the batch is a multiple of it */
+  guint window;    /* frames that are one sequence; the batch is a multiple of it, as it is now */
   guint room;      /* items of an input: as many as batch, or several times that */
+  guint longest, most, most_room; /* the three as the plan was made: windows may become shorter */
   VigGrid stem, grids[VIG_MAX_STAGES];
   gboolean fused;  /* several operators in one, where the backend can and nobody taps between them */
   gsize workspace_bytes;
   void *workspace;
-  float *pos;      /* plain: [window, L, D] position embedding of this grid, that over time added */
+  float *pos;      /* plain: [longest, L, D], of it [window, L, D]: position embedding of this grid, that over time added */
   guint64 used;    /* when last: the engine's clock */
-  guint expected;  /* items that it was to be made for; it may have room for fewer */
+  guint expected;  /* windows that it was to be made for; it may have room for fewer */
+  guint asked;     /* items likewise */
 
   guint n_slots;   /* inputs: one for each batch in flight */
   VigPipe *pipe;   /* NULL: the backend has none */
@@ -98,6 +100,12 @@ guint vig_plan_room (const VigModel *model, const VigKernels *kernels, guint n, 
 VigPlan *vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint n, guint h, guint w, guint window,
     gboolean tapped, GError **error);
 void vig_plan_free (VigPlan *plan); /* NULL is allowed */
+
+/* Whether it can be made to take windows of so many frames: a pipe's recordings are of one length. */
+gboolean vig_plan_takes (const VigPlan *plan, guint window);
+
+/* It takes windows of so many frames from now on, which vig_plan_takes(); nothing is in flight. VIG_ERROR_NO_MEMORY */
+gboolean vig_plan_set_window (VigPlan *plan, const VigModel *model, guint window, GError **error);
 
 /* Numbers of a stream's state for inputs of @h x @w; 0: the model has no memory. */
 gsize vig_plan_state_numbers (const VigConfig *config, guint h, guint w);

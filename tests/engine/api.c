@@ -400,6 +400,29 @@ test_no_memory_alone (void)
   }
 }
 
+/* The first frame makes what full windows of as many streams as are expected need; shorter ones of streams that begin go through
+ * the same plan. */
+static void
+test_windows_begin (void)
+{
+  g_autoptr (VigModel) model = random_model ("tiny_joint", 1);
+  Pair p;
+
+  pair_open (&p, model, (const guint[]) { 4, 4 });
+  vig_engine_expect (p.engine, 2);
+  pair_step (&p, 1);
+  const guint before = injector.allocations;
+  const gsize bytes = vig_engine_get_workspace_bytes (p.engine);
+  for (guint i = 2; i < 8; i++) {
+    pair_step (&p, i < 4 ? 1 : 2);
+    pair_expect (&p, 0, MIN (i, 4));
+  }
+  pair_expect (&p, 1, 4);
+  g_assert_cmpuint (vig_engine_get_workspace_bytes (p.engine), ==, bytes);
+  g_assert_cmpuint (injector.allocations, ==, before + 1); /* room to preprocess two frames at once */
+  pair_close (&p);
+}
+
 static void
 test_failures (void)
 {
@@ -598,6 +621,7 @@ main (int argc, char **argv)
   g_test_add_func ("/api/outputs", test_outputs);
   g_test_add_func ("/api/no-memory", test_no_memory);
   g_test_add_func ("/api/no-memory-alone", test_no_memory_alone);
+  g_test_add_func ("/api/windows-begin", test_windows_begin);
   g_test_add_func ("/api/failures", test_failures);
   g_test_add_func ("/api/no-allocations", test_no_allocations);
   g_test_add_func ("/api/pictures-read", test_pictures_read);

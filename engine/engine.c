@@ -305,7 +305,7 @@ new_plan (VigEngine *e, const Need *need, GError **error)
     }
   if (p) {
     p->expected = need->expected;
-    p->asked = need->n;
+    p->asked = MAX (need->n, p->most);
     g_clear_error (error);
   }
   return p;

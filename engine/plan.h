@@ -61,7 +61,7 @@ typedef struct {
   float *pos;      /* plain: [longest, L, D], of it [window, L, D]: position embedding of this grid, that over time added */
   guint64 used;    /* when last: the engine's clock */
   guint expected;  /* windows that it was to be made for; it may have room for fewer */
-  guint asked;     /* items likewise */
+  guint asked;     /* items likewise, or those that it has room for */
 
   guint n_slots;   /* inputs: one for each batch in flight */
   VigPipe *pipe;   /* NULL: the backend has none */

@@ -435,6 +435,20 @@ count_results (GstVigClassify *self, const GstVigFlight *flight)
   GST_OBJECT_UNLOCK (self);
 }
 
+/* One that is no numbers (a model that overflows) says nothing. */
+static void
+check_answer (GstVigClassify *self, const GstVigFlight *flight, GstVigShot *shot)
+{
+  for (guint i = 0; i < flight->loaded->n_classes; i++) {
+    if (shot->probabilities[i] >= 0)
+      continue;
+    GST_WARNING_OBJECT (self, "frame at %" GST_TIME_FORMAT ": class %u: expected a probability, found %g: it has no answer",
+        GST_TIME_ARGS (flight->span.start), i, (double) shot->probabilities[i]);
+    shot->state = GST_VIG_SHOT_NONE;
+    return;
+  }
+}
+
 /* What a shot says becomes what it says together with those before it; what cannot be told from it is said on the bus or,
  * where the model's logits are no numbers, in the log. */
 static gboolean
@@ -479,8 +493,10 @@ take_results (GstVigClassify *self, GstVigFlight *flight)
 {
   for (guint i = 0; i < flight->n_shots; i++) {
     GstVigShot *shot = &flight->shots[i];
-    if (!shot->taken && shot->state == GST_VIG_SHOT_THERE)
-      shot->span = gst_vig_flight_get_span (flight, shot);
+    if (shot->taken || shot->state != GST_VIG_SHOT_THERE)
+      continue;
+    shot->span = gst_vig_flight_get_span (flight, shot);
+    check_answer (self, flight, shot);
   }
   GstVigLoaded *loaded = flight->loaded;
   if (flight->logits)

@@ -22,6 +22,7 @@
 #define STANDSTILL 120 /* seconds */
 #define MAX_STREAMS 16
 #define ROUNDS 8       /* of the storm, all streams anew in each */
+#define ENTER 0.6      /* with which segments begin */
 
 static int option_cycles = 200, option_buffers = 16000, option_streams = 4, option_seed = -1;
 static gboolean option_no_memory;
@@ -137,6 +138,7 @@ static const struct { int width, height; } sizes[] = { { 32, 32 }, { 48, 32 }, {
 typedef struct {
   GstHarness *h;
   int number, buffers;
+  int n_models;     /* that can do what it is to do, of those there are: what is not loaded yet at a restart is then, or it fails */
   GRand *rand;      /* the streaming thread's */
   GMutex lock;      /* held by the streaming thread while it streams, and by who flushes from FLUSH_STOP on */
   gint stop;        /* atomic */
@@ -151,6 +153,11 @@ typedef struct {
   gint64 last;      /* serial number of the last buffer that left */
   gint64 left;
   int n_flushes, n_fresh, n_reloads;
+
+  /* of frames, not of objects: atomic */
+  gint n_sure;      /* answers seen that are in a segment: of at least ENTER, */
+  gint n_told;      /* answers of the segments that were told, */
+  gint n_classified; /* and those that there can be at most, without those of the start that is going on */
 } Stream;
 
 static gint64
@@ -175,6 +182,34 @@ check_order (Stream *s, gint64 serial)
         serial, last, flushed);
 }
 
+/* What of segments was told, and to whom; nothing of it is kept. */
+static GstBusSyncReply
+on_message (GstBus *bus, GstMessage *message, gpointer data)
+{
+  Stream *s = data;
+  guint answers;
+  if (!gst_message_has_name (message, "vig-segment"))
+    return GST_BUS_PASS;
+  const GstStructure *segment = gst_message_get_structure (message);
+  g_assert_true (gst_structure_get_uint (segment, "answers", &answers));
+  g_assert_cmpuint (answers, >, 0);
+  if (!gst_structure_has_field (segment, "tracking-id"))
+    g_atomic_int_add (&s->n_told, (gint) answers);
+  gst_message_unref (message);
+  return GST_BUS_DROP;
+}
+
+/* Before the element starts anew, or ends: all that it has told is told. Each answer is in one segment: where the threshold is
+ * above one half, no two labels have one at the same time. */
+static void
+count_segments (Stream *s)
+{
+  g_atomic_int_add (&s->n_classified, (gint) test_stat (s->h->element, "classified"));
+  const int told = g_atomic_int_get (&s->n_told), sure = g_atomic_int_get (&s->n_sure), most = s->n_classified;
+  if (told < sure || told > most)
+    g_error ("stream %d: segments of %d answers, where at least %d and at most %d frames had one", s->number, told, sure, most);
+}
+
 /* Of the frame or of an object in it: all is of one colour. What several frames say together is what they say. */
 static void
 check_results (Stream *s, GstBuffer *buffer)
@@ -192,6 +227,10 @@ check_results (Stream *s, GstBuffer *buffer)
     if (GST_CLOCK_TIME_IS_VALID (start) && GST_CLOCK_TIME_IS_VALID (last))
       g_assert_cmpuint (start, <=, last);
     s->n_fresh++;
+    double confidence;
+    g_assert_true (gst_structure_get_double (result, "confidence", &confidence));
+    if (confidence >= ENTER && !gst_structure_has_field (result, "region-id"))
+      g_atomic_int_inc (&s->n_sure);
   }
 }
 
@@ -376,7 +415,7 @@ reload (Stream *s)
 {
   GParamSpec *spec = g_object_class_find_property (G_OBJECT_GET_CLASS (s->h->element), "model-file");
   if (spec->flags & GST_PARAM_MUTABLE_PLAYING) {
-    g_object_set (s->h->element, "model-file", models[g_rand_int_range (s->rand, 0, N_MODELS)], NULL);
+    g_object_set (s->h->element, "model-file", models[g_rand_int_range (s->rand, 0, s->n_models)], NULL);
     s->n_reloads++;
   }
 }
@@ -386,6 +425,7 @@ static void
 restart (Stream *s)
 {
   gst_element_set_state (s->h->element, g_rand_boolean (s->rand) ? GST_STATE_READY : GST_STATE_NULL);
+  count_segments (s);
   store (&s->flushed, load (&s->pushed));
   g_assert_cmpint (gst_element_set_state (s->h->element, GST_STATE_PLAYING), ==, GST_STATE_CHANGE_SUCCESS);
   begin_stream (s);
@@ -491,6 +531,9 @@ finish (Stream *s)
   g_assert_cmpint (load (&s->last), ==, load (&s->pushed));
   gst_pad_push_event (s->h->srcpad, gst_event_new_eos ());
   test_expect_no_error (test_bus (s->h));
+  gst_element_set_state (s->h->element, GST_STATE_READY);
+  count_segments (s);
+  gst_bus_set_sync_handler (test_bus (s->h), NULL, NULL, NULL);
   test_harness_free (s->h);
 }
 
@@ -500,9 +543,11 @@ open_stream (Stream *s, int number, int buffers)
   *s = (Stream) { .number = number, .buffers = buffers, .rand = g_rand_new_with_seed ((guint32) (option_seed + number)) };
   g_mutex_init (&s->lock);
   const int modes[] = { AUTO, AUTO, MEAN, AUTO, EMA, AUTO }, mode = modes[number % 6];
-  s->h = test_harness (NULL, "model-file", models[mode == AUTO ? number % N_MODELS : number % N_IMAGE_MODELS], "device", "cpu",
+  s->n_models = mode == AUTO ? N_MODELS : N_IMAGE_MODELS;
+  s->h = test_harness (NULL, "model-file", models[number % s->n_models], "device", "cpu",
       "clip-mode", mode, "clip-length", 4, "clip-hop", 2, "max-in-flight", 1 + number % 4,
-      "post-messages", number % 2, "regions", number % 4 / 2 * 2 /* frame, both */, NULL);
+      "enter-threshold", ENTER, "post-messages", number % 2, "regions", number % 4 / 2 * 2 /* frame, both */, NULL);
+  gst_bus_set_sync_handler (test_bus (s->h), on_message, s, NULL);
   gst_harness_set_drop_buffers (s->h, TRUE);
   gst_pad_add_probe (s->h->sinkpad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, on_leaving, s, NULL);
   begin_stream (s);
@@ -513,7 +558,7 @@ storm (int round, int buffers)
 {
   Stream *streams = g_new (Stream, option_streams);
   GThread *threads[2 * MAX_STREAMS];
-  gint64 pushed = 0, left = 0, fresh = 0, flushes = 0, reloads = 0;
+  gint64 pushed = 0, left = 0, fresh = 0, flushes = 0, reloads = 0, told = 0, sure = 0;
   for (int i = 0; i < option_streams; i++)
     open_stream (&streams[i], i + round * option_streams, buffers / option_streams);
   for (int i = 0; i < option_streams; i++) {
@@ -529,11 +574,14 @@ storm (int round, int buffers)
     fresh += streams[i].n_fresh;
     flushes += streams[i].n_flushes;
     reloads += streams[i].n_reloads;
+    told += streams[i].n_told;
+    sure += streams[i].n_sure;
     g_rand_free (streams[i].rand);
     g_mutex_clear (&streams[i].lock);
   }
   g_test_message ("%d streams: %" G_GINT64_FORMAT " buffers, %" G_GINT64_FORMAT " left; %" G_GINT64_FORMAT " results, "
-      "%" G_GINT64_FORMAT " flushes, %" G_GINT64_FORMAT " models", option_streams, pushed, left, fresh, flushes, reloads);
+      "%" G_GINT64_FORMAT " flushes, %" G_GINT64_FORMAT " models; segments of %" G_GINT64_FORMAT " answers, %" G_GINT64_FORMAT
+      " seen", option_streams, pushed, left, fresh, flushes, reloads, told, sure);
   g_assert_cmpint (left, >, pushed / 4); /* flushes take many, but not most */
   g_free (streams);
 }

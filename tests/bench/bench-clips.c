@@ -4,7 +4,7 @@
  * is computed anew for every frame; and windows of 8 frames beside windows of 64. Always both sides in turns, in one
  * process, on RGB frames of the model's own size.
  *
- *   bench-clips [--model M] [--precision P] [--threads N] [--rounds N] [--frames N] [--profile]
+ *   bench-clips [--model M] [--device D] [--precision P] [--threads N] [--rounds N] [--frames N] [--late N] [--profile]
  *
  * --model is a file of kind "stream" or "joint", measured beside a made-up backbone of its shape, or one of the models that
  * are made up at run time: camera-health-clip, like the one that ships, and vig_t-clip, of ViG-T's size. Without it: both of
@@ -24,7 +24,7 @@
 enum { PICTURES = 16, MAX_STREAMS = 8, WINDOW = 16, SHORT = 8, LONG = 64, EARLY = 10 };
 
 typedef struct {
-  char *model, *precision;
+  char *model, *device, *precision;
   int threads, rounds, frames, late;
   gboolean profile;
 } Options;
@@ -71,7 +71,7 @@ open_side (Side *s, const Options *o, VigModel *model, guint n, guint window, GE
         o->precision);
     return FALSE;
   }
-  if (!(kernels = vig_backend_open ("cpu", (guint) o->threads, &device, &precision, error)))
+  if (!(kernels = vig_backend_open (o->device ? o->device : "cpu", (guint) o->threads, &device, &precision, error)))
     return FALSE;
   if (o->profile)
     kernels = s->profile = vig_profile_open (kernels);
@@ -345,6 +345,7 @@ main (int argc, char **argv)
   Options o = { .rounds = 15, .frames = LONG, .late = 10000 };
   const GOptionEntry entries[] = {
     { "model", 'm', 0, G_OPTION_ARG_FILENAME, &o.model, "One of the made-up models or a file (default the made-up ones)", "M" },
+    { "device", 'd', 0, G_OPTION_ARG_STRING, &o.device, "auto, cpu, ref, cuda or cuda:N (default cpu)", "D" },
     { "precision", 'p', 0, G_OPTION_ARG_STRING, &o.precision, "auto, fp32, bf16 or fp16 (default auto)", "P" },
     { "threads", 't', 0, G_OPTION_ARG_INT, &o.threads, "Threads (default one a core)", "N" },
     { "rounds", 'r', 0, G_OPTION_ARG_INT, &o.rounds, "Turns of each two sides (default 15)", "N" },
@@ -372,6 +373,7 @@ main (int argc, char **argv)
   for (guint i = 0; i < PICTURES; i++)
     g_free (pictures[i]);
   g_free (o.model);
+  g_free (o.device);
   g_free (o.precision);
   return status;
 }

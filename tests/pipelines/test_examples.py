@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tap
 
 CAMERAS, TWO, PLUGINS, MODEL = map(os.path.abspath, sys.argv[1:5])
 SANITIZER = sys.argv[5]
+PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/vigclassify.md")
 LIMIT = 100  # seconds until something hangs
 ENDLESS = "testbin://video,pattern=smpte,caps=[video/x-raw,width=320,height=240,framerate=25/1]"
 
@@ -216,6 +218,20 @@ def test_two_classifiers_interrupted():
     process.stdout.read()
     assert process.wait() == 0
     watchdog.cancel()
+
+
+def test_clips_of_the_page():
+    if SANITIZER != "none":
+        raise tap.Skip("gst-launch cannot load a plugin that is built with a sanitizer")
+    with open(PAGE) as f:
+        lines = [line.strip() for line in f if line.startswith("    gst-launch-1.0 ") and "clip-mode=" in line]
+    assert len(lines) >= 3 and any("enter-threshold=" in line for line in lines), lines
+    for line in lines:
+        here = line.replace("video.mp4", "two.mkv").replace("models/camera-health.safetensors", MODEL)
+        done = subprocess.run(shlex.split(here.replace("is-live=true", "is-live=true num-buffers=25")), env=ENV, text=True,
+                              capture_output=True, timeout=LIMIT)
+        assert done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, (line, done.stdout, done.stderr)
+        assert "vig-label" in done.stdout and ("vig-segment" in done.stdout) == ("enter-threshold=" in line), (line, done.stdout)
 
 
 make_media()

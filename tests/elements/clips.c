@@ -6,18 +6,7 @@
 #include "common.h"
 
 #define CAPS "video/x-raw,format=RGB,width=48,height=48,framerate=25/1"
-#define OTHER_CAPS "video/x-raw,format=BGR,width=48,height=48,framerate=25/1"
 #define LONG 60 /* frames */
-
-/* (transfer full): a model that takes windows of frames, or has a memory */
-static char *
-model_over_time (TinyKind kind)
-{
-  char *path = g_build_filename (test_dir (), kind == TINY_JOINT ? "joint.safetensors" : "stream.safetensors", NULL);
-  if (!g_file_test (path, G_FILE_TEST_EXISTS))
-    tiny_model_write_over_time (path, kind);
-  return path;
-}
 
 /* ---- frames and what is said about them ---- */
 
@@ -35,15 +24,6 @@ picture (guint i, GstClockTime time)
   GST_BUFFER_PTS (buffer) = time;
   GST_BUFFER_DURATION (buffer) = FRAME_TIME;
   return buffer;
-}
-
-static GstBuffer *
-send (GstHarness *h, GstBuffer *buffer)
-{
-  g_assert_cmpint (gst_harness_push (h, buffer), ==, GST_FLOW_OK);
-  GstBuffer *out = gst_harness_pull (h);
-  g_assert_nonnull (out);
-  return out;
 }
 
 /* The probability of every class, by the ClsMtd of result @which. */
@@ -68,7 +48,7 @@ say_alone (guint n))[TINY_CLASSES]
   double (*p)[TINY_CLASSES] = g_malloc (n * sizeof *p);
   GstHarness *h = test_harness (CAPS, "top-k", TINY_CLASSES, NULL);
   for (guint i = 0; i < n; i++) {
-    g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, i * FRAME_TIME));
     read_classes (out, 0, p[i]);
   }
   test_harness_free (h);
@@ -137,7 +117,7 @@ expect_refusal (const char *model, const char *mode, const char *part)
 static void
 test_refused_modes (void)
 {
-  g_autofree char *joint = model_over_time (TINY_JOINT), *stream = model_over_time (TINY_STREAM);
+  g_autofree char *joint = test_model_over_time (TINY_JOINT), *stream = test_model_over_time (TINY_STREAM);
   expect_refusal (test_model (), "stream", "the model \"tiny-colours\" can do (none, mean, ema), found stream");
   expect_refusal (test_model (), "joint", "the model \"tiny-colours\" can do (none, mean, ema), found joint");
   expect_refusal (joint, "mean", "the model \"tiny-joint\" can do (none, joint), found mean");
@@ -148,12 +128,12 @@ test_refused_modes (void)
 static void
 test_other_model (void)
 {
-  g_autofree char *joint = model_over_time (TINY_JOINT);
+  g_autofree char *joint = test_model_over_time (TINY_JOINT);
   g_autofree char *other = g_build_filename (test_dir (), "other.safetensors", NULL);
   tiny_model_write_as (other, "other", tiny_labels);
   GstHarness *h = test_harness (CAPS, "clip-mode", MEAN, "clip-length", 4, NULL);
   for (guint i = 0; i < 4; i++)
-    gst_buffer_unref (send (h, picture (i, i * FRAME_TIME)));
+    gst_buffer_unref (test_send (h, picture (i, i * FRAME_TIME)));
   g_object_set (h->element, "model-file", joint, NULL);
   g_autoptr (GstMessage) warning = gst_bus_timed_pop_filtered (test_bus (h), 30 * GST_SECOND, GST_MESSAGE_WARNING);
   g_assert_nonnull (warning);
@@ -161,7 +141,7 @@ test_other_model (void)
   gst_message_parse_warning (warning, &error, NULL);
   g_assert_error (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS);
   g_assert_nonnull (strstr (error->message, "clip-mode: expected one that the model \"tiny-joint\" can do (none"));
-  g_autoptr (GstBuffer) still = send (h, picture (4, 4 * FRAME_TIME));
+  g_autoptr (GstBuffer) still = test_send (h, picture (4, 4 * FRAME_TIME));
   expect_span (still, 0, FRAME_TIME, 4 * FRAME_TIME, FALSE);
 
   g_object_set (h->element, "model-file", other, NULL);
@@ -172,7 +152,7 @@ test_other_model (void)
     changed = gst_message_has_name (message, "vig-model")
         && g_strcmp0 (gst_structure_get_string (gst_message_get_structure (message), "model"), "other") == 0;
   }
-  g_autoptr (GstBuffer) first = send (h, picture (5, 5 * FRAME_TIME));
+  g_autoptr (GstBuffer) first = test_send (h, picture (5, 5 * FRAME_TIME));
   expect_span (first, 0, 5 * FRAME_TIME, 5 * FRAME_TIME, TRUE);
   test_harness_free (h);
 }
@@ -183,7 +163,7 @@ static void
 test_none (void)
 {
   GstHarness *h = test_harness (CAPS, NULL);
-  g_autoptr (GstBuffer) out = send (h, picture (0, 7 * FRAME_TIME));
+  g_autoptr (GstBuffer) out = test_send (h, picture (0, 7 * FRAME_TIME));
   expect_mode (out, "none");
   expect_span (out, 0, 7 * FRAME_TIME, 7 * FRAME_TIME, FALSE);
   test_harness_free (h);
@@ -203,7 +183,7 @@ test_mean (void)
       guint n = 0, first = i;
       for (; n < length && n * stride <= i; n++)
         weights[first = i - n * stride] = 1;
-      g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+      g_autoptr (GstBuffer) out = test_send (h, picture (i, i * FRAME_TIME));
       g_assert_cmpstr (test_state (out), ==, "fresh");
       expect_mode (out, "mean");
       expect_mean (out, 0, alone, weights, i + 1);
@@ -232,7 +212,7 @@ test_ema (void)
       double stands_for = (double) (k ? uneven (k) - uneven (k - 1) : uneven (1) - uneven (0)) / GST_SECOND;
       weights[k] = (1 - exp (-stands_for / tau)) * exp (-(double) (uneven (i) - uneven (k)) / GST_SECOND / tau);
     }
-    g_autoptr (GstBuffer) out = send (h, picture (i, uneven (i)));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, uneven (i)));
     expect_mode (out, "ema");
     expect_mean (out, 0, alone, weights, i + 1);
     expect_span (out, 0, uneven (0), uneven (i), (double) (uneven (i) - uneven (0)) / GST_SECOND < tau);
@@ -248,7 +228,7 @@ test_of_the_label (void)
   const int classes[] = { TINY_RED, TINY_RED, TINY_RED, TINY_BLUE, TINY_RED, TINY_RED, TINY_BLUE, TINY_BLUE, TINY_BLUE };
   const int said[] = { TINY_RED, TINY_RED, TINY_RED, TINY_RED, TINY_RED, TINY_RED, TINY_RED, TINY_BLUE, TINY_BLUE };
   for (guint i = 0; i < G_N_ELEMENTS (classes); i++) {
-    g_autoptr (GstBuffer) out = send (h, test_frame (CAPS, classes[i], (int) i));
+    g_autoptr (GstBuffer) out = test_send (h, test_frame (CAPS, classes[i], (int) i));
     g_assert_cmpstr (gst_structure_get_string (test_result (out, 0), "label"), ==, tiny_labels[said[i]]);
   }
   for (guint i = 0; i < 2; i++) {
@@ -275,7 +255,7 @@ test_interval (void)
     double weights[LONG] = { 0 };
     for (guint n = 0; n < 3 && 4 * n <= newest; n++)
       weights[newest - 4 * n] = 1;
-    g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, i * FRAME_TIME));
     g_assert_cmpstr (test_state (out), ==, i % 4 ? "held" : "fresh");
     g_assert_cmpuint (test_age (out), ==, i % 4 * FRAME_TIME);
     expect_mean (out, 0, alone, weights, newest + 1);
@@ -285,34 +265,6 @@ test_interval (void)
 }
 
 /* ---- what ends it ---- */
-
-static void
-start_segment (GstHarness *h, double rate)
-{
-  GstSegment segment;
-  gst_segment_init (&segment, GST_FORMAT_TIME);
-  segment.rate = rate;
-  segment.stop = 1000 * FRAME_TIME;
-  gst_harness_push_event (h, gst_event_new_segment (&segment));
-}
-
-/* What happens between frames, in words of clip-reset. */
-static void
-happen (GstHarness *h, const char *what)
-{
-  if (g_str_equal (what, "flush")) {
-    gst_harness_push_event (h, gst_event_new_flush_start ());
-    gst_harness_push_event (h, gst_event_new_flush_stop (TRUE));
-    start_segment (h, 1);
-  } else if (g_str_equal (what, "caps")) {
-    gst_harness_set_src_caps_str (h, OTHER_CAPS);
-    gst_harness_set_src_caps_str (h, CAPS);
-  } else if (g_str_equal (what, "stream-start")) {
-    gst_harness_push_event (h, gst_event_new_stream_start ("next"));
-    gst_harness_set_src_caps_str (h, CAPS);
-    start_segment (h, 1);
-  }
-}
 
 static void
 test_reset (void)
@@ -326,10 +278,10 @@ test_reset (void)
       for (guint i = 0; i < 8; i++) {
         GstBuffer *in = picture (i, i * FRAME_TIME);
         if (i == 6)
-          happen (h, reasons[r]);
+          test_happen (h, CAPS, reasons[r]);
         if (i == 6 && g_str_equal (reasons[r], "discont"))
           GST_BUFFER_FLAG_SET (in, GST_BUFFER_FLAG_DISCONT);
-        g_autoptr (GstBuffer) out = send (h, in);
+        g_autoptr (GstBuffer) out = test_send (h, in);
         const guint first = i >= 6 && resets ? 6 : r % 2 && i > 3 ? i - 3 : 0;
         expect_span (out, 0, first * FRAME_TIME, i * FRAME_TIME, i - first < 3);
       }
@@ -345,18 +297,18 @@ test_begins_anew (void)
   GstHarness *h = test_harness (CAPS, "clip-mode", MEAN, "clip-length", 2, "clip-reset", 0, NULL);
   guint i = 0;
   for (; i < 3; i++)
-    gst_buffer_unref (send (h, picture (i, i * FRAME_TIME)));
+    gst_buffer_unref (test_send (h, picture (i, i * FRAME_TIME)));
   g_object_set (h->element, "clip-length", 3, NULL);
   for (; i < 6; i++) {
-    g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, i * FRAME_TIME));
     expect_span (out, 0, 3 * FRAME_TIME, i * FRAME_TIME, i < 5);
   }
-  g_autoptr (GstBuffer) back = send (h, picture (0, 5 * FRAME_TIME - 1));
+  g_autoptr (GstBuffer) back = test_send (h, picture (0, 5 * FRAME_TIME - 1));
   expect_span (back, 0, 5 * FRAME_TIME - 1, 5 * FRAME_TIME - 1, TRUE);
 
-  start_segment (h, -1); /* from the last to the first */
+  test_start_segment (h, -1); /* from the last to the first */
   for (i = 20; i > 10; i--) {
-    g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, i * FRAME_TIME));
     expect_span (out, 0, MIN (i + 2, 20) * FRAME_TIME, i * FRAME_TIME, i > 18);
   }
   test_harness_free (h);
@@ -371,7 +323,7 @@ test_no_timestamps (void)
     for (guint i = 0; i < 6; i++) {
       GstBuffer *in = picture (i, GST_CLOCK_TIME_NONE);
       GST_BUFFER_DURATION (in) = GST_CLOCK_TIME_NONE;
-      g_autoptr (GstBuffer) out = send (h, in);
+      g_autoptr (GstBuffer) out = test_send (h, in);
       expect_span (out, 0, GST_CLOCK_TIME_NONE, GST_CLOCK_TIME_NONE, i < 3);
     }
     test_harness_free (h);
@@ -414,7 +366,7 @@ test_objects (void)
   g_autofree gpointer alone = say_alone (LONG);
   GstHarness *h = test_harness (CAPS, "top-k", TINY_CLASSES, "clip-mode", MEAN, "clip-length", 3, "regions", 2, NULL);
   for (guint i = 0; i < LONG; i++) {
-    g_autoptr (GstBuffer) out = send (h, picture_with_objects (i));
+    g_autoptr (GstBuffer) out = test_send (h, picture_with_objects (i));
     g_assert_cmpuint (test_n_results (out), ==, i % 2 ? 3 : 4);
     for (guint r = 0; r < test_n_results (out); r++) {
       guint64 id = 0;
@@ -447,7 +399,7 @@ test_same_id (void)
       add_object (in, 100);
       if (twins)
         add_object (in, 100);
-      g_autoptr (GstBuffer) out = send (h, in);
+      g_autoptr (GstBuffer) out = test_send (h, in);
       g_assert_cmpuint (test_n_results (out), ==, twins ? 2 : 1);
       for (guint r = 0; r < test_n_results (out); r++) {
         double by_itself[LONG] = { 0 };
@@ -473,7 +425,7 @@ test_objects_go (void)
     for (guint i = 0; i < back + 2; i++) {
       GstBuffer *in = i < 2 || i >= back ? picture_with_objects (i * 2) : picture (i, 0);
       GST_BUFFER_PTS (in) = i * FRAME_TIME;
-      g_autoptr (GstBuffer) out = send (h, in);
+      g_autoptr (GstBuffer) out = test_send (h, in);
       for (guint r = 0; r < test_n_results (out); r++) {
         const gboolean tracked = gst_structure_has_field (test_result (out, r), "tracking-id");
         const guint start = !tracked ? i : away > 3 && i >= back ? back : 0;
@@ -568,7 +520,7 @@ test_overflow (void)
     for (guint i = 0; i < 3; i++) {
       GstBuffer *in = picture_with_objects (0);
       GST_BUFFER_PTS (in) = i * FRAME_TIME;
-      g_autoptr (GstBuffer) out = send (h, in);
+      g_autoptr (GstBuffer) out = test_send (h, in);
       g_assert_cmpuint (test_n_results (out), ==, 0);
     }
     g_assert_cmpuint (test_stat (h->element, "classified"), ==, 0);

@@ -83,6 +83,15 @@ test_model (void)
   return model;
 }
 
+char *
+test_model_over_time (TinyKind kind)
+{
+  char *path = g_build_filename (dir, kind == TINY_JOINT ? "joint.safetensors" : "stream.safetensors", NULL);
+  if (!g_file_test (path, G_FILE_TEST_EXISTS))
+    tiny_model_write_over_time (path, kind);
+  return path;
+}
+
 static GstElement *
 element_valist (const char *first_property, va_list args)
 {
@@ -222,6 +231,43 @@ test_frame (const char *caps, int class, int i)
   GST_BUFFER_PTS (buffer) = i * FRAME_TIME;
   GST_BUFFER_DURATION (buffer) = FRAME_TIME;
   return buffer;
+}
+
+GstBuffer *
+test_send (GstHarness *h, GstBuffer *buffer)
+{
+  g_assert_cmpint (gst_harness_push (h, buffer), ==, GST_FLOW_OK);
+  GstBuffer *out = gst_harness_pull (h);
+  g_assert_nonnull (out);
+  return out;
+}
+
+void
+test_start_segment (GstHarness *h, double rate)
+{
+  GstSegment segment;
+  gst_segment_init (&segment, GST_FORMAT_TIME);
+  segment.rate = rate;
+  if (rate < 0)
+    segment.stop = 1000 * GST_SECOND;
+  gst_harness_push_event (h, gst_event_new_segment (&segment));
+}
+
+void
+test_happen (GstHarness *h, const char *caps, const char *what)
+{
+  if (g_str_equal (what, "flush")) {
+    gst_harness_push_event (h, gst_event_new_flush_start ());
+    gst_harness_push_event (h, gst_event_new_flush_stop (TRUE));
+    test_start_segment (h, 1);
+  } else if (g_str_equal (what, "caps")) {
+    gst_harness_set_src_caps_str (h, "video/x-raw,format=GRAY8,width=16,height=16,framerate=25/1");
+    gst_harness_set_src_caps_str (h, caps);
+  } else if (g_str_equal (what, "stream-start")) {
+    gst_harness_push_event (h, gst_event_new_stream_start ("next"));
+    gst_harness_set_src_caps_str (h, caps);
+    test_start_segment (h, 1);
+  }
 }
 
 void

@@ -22,6 +22,7 @@ int test_run (void); /* g_test_run() and removal of what test_init() made */
 
 const char *test_dir (void);   /* for files of this run */
 const char *test_model (void); /* path of the tiny model */
+char *test_model_over_time (TinyKind kind); /* (transfer full): of one that takes windows of frames, or has a memory */
 
 /* An element in NULL with the tiny model set; more properties as for g_object_set(). (transfer floating) */
 GstElement *test_element (const char *first_property, ...);
@@ -37,6 +38,15 @@ GstBuffer *test_picture (const char *caps, int class);
 GstBuffer *test_colour (const char *caps, guint32 colour);
 /* Of frame @i at 25 frames/s. */
 GstBuffer *test_frame (const char *caps, int class, int i);
+
+/* Pushes a frame and pulls it. */
+GstBuffer *test_send (GstHarness *h, GstBuffer *buffer);
+
+/* Forwards without an end, backwards from 1000 s on. */
+void test_start_segment (GstHarness *h, double rate);
+
+/* What happens between frames of these caps, in words of clip-reset: flush, caps, stream-start; nothing at other words. */
+void test_happen (GstHarness *h, const char *caps, const char *what);
 
 /* The next error message, or fails; (transfer full), checks domain and code and that the text holds @part. */
 void test_expect_error (GstBus *bus, GQuark domain, int code, const char *part);

@@ -7,26 +7,15 @@
 #include "common.h"
 
 #define CAPS "video/x-raw,format=RGB,width=48,height=48,framerate=25/1"
-#define OTHER_CAPS "video/x-raw,format=BGR,width=48,height=48,framerate=25/1"
 #define LONG 40 /* frames */
 
 /* Modes as the enumeration has them. */
 enum { NONE = 1, JOINT = 4, STREAM };
 
-/* (transfer full) */
-static char *
-model_of (TinyKind kind)
-{
-  char *path = g_build_filename (test_dir (), kind == TINY_JOINT ? "joint.safetensors" : "stream.safetensors", NULL);
-  if (!g_file_test (path, G_FILE_TEST_EXISTS))
-    tiny_model_write_over_time (path, kind);
-  return path;
-}
-
 static GstHarness *
 harness (TinyKind kind, const char *first_property, ...)
 {
-  g_autofree char *model = model_of (kind);
+  g_autofree char *model = test_model_over_time (kind);
   GstHarness *h = test_harness (NULL, "model-file", model, "top-k", TINY_CLASSES, NULL);
   va_list properties;
   va_start (properties, first_property);
@@ -62,15 +51,6 @@ add_object (GstBuffer *buffer, gint64 id)
   gst_analytics_relation_meta_set_relation (meta, GST_ANALYTICS_REL_TYPE_RELATE_TO, od.id, tracking.id);
 }
 
-static GstBuffer *
-send (GstHarness *h, GstBuffer *buffer)
-{
-  g_assert_cmpint (gst_harness_push (h, buffer), ==, GST_FLOW_OK);
-  GstBuffer *out = gst_harness_pull (h);
-  g_assert_nonnull (out);
-  return out;
-}
-
 /* Rates change, a frame has the time of the one before, hours pass. */
 static GstClockTime
 uneven (guint i)
@@ -94,7 +74,7 @@ static Oracle
 oracle_new (TinyKind kind)
 {
   g_autoptr (GError) error = NULL;
-  g_autofree char *path = model_of (kind);
+  g_autofree char *path = test_model_over_time (kind);
   g_autoptr (VigModel) model = vig_model_load (path, &error);
   g_assert_no_error (error);
   const VigEngineOptions options = { .device = "cpu", .precision = VIG_PRECISION_FP32, .n_threads = 1 };
@@ -239,7 +219,7 @@ test_parts (void)
             &(VigOutput) { .probabilities = p + i * TINY_CLASSES }, &error));
   GstHarness *h = harness (TINY_STREAM, NULL);
   for (guint i = 0; i < LONG; i++) {
-    g_autoptr (GstBuffer) out = send (h, picture (i, uneven (i)));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, uneven (i)));
     expect_bits (out, 0, p + i * TINY_CLASSES);
     gst_buffer_unmap (buffers[i], &maps[i]);
     gst_buffer_unref (buffers[i]);
@@ -253,7 +233,7 @@ static void
 test_none (void)
 {
   for (TinyKind kind = TINY_JOINT; kind <= TINY_STREAM; kind++) {
-    g_autofree char *path = model_of (kind);
+    g_autofree char *path = test_model_over_time (kind);
     GstHarness *h = harness (kind, NULL);
     GstHarness *alone = test_harness (CAPS, "model-file", path, "top-k", TINY_CLASSES, "clip-mode", NONE, NULL);
     for (guint i = 0; i < 4; i++) {
@@ -261,11 +241,11 @@ test_none (void)
       Oracle o = oracle_new (kind);
       o.alone = TRUE;
       ask (&o, &i, 1, 0, p);
-      g_autoptr (GstBuffer) out = send (alone, picture (i, i * FRAME_TIME));
+      g_autoptr (GstBuffer) out = test_send (alone, picture (i, i * FRAME_TIME));
       expect_mode (out, "none");
       expect_span (out, 0, i * FRAME_TIME, i * FRAME_TIME, FALSE);
       expect_bits (out, 0, p);
-      g_autoptr (GstBuffer) other = send (h, picture (i, i * FRAME_TIME));
+      g_autoptr (GstBuffer) other = test_send (h, picture (i, i * FRAME_TIME));
       if (kind == TINY_STREAM && i > 0)
         g_assert_cmpfloat (test_confidence (other), !=, test_confidence (out));
       oracle_clear (&o);
@@ -282,7 +262,7 @@ test_interval (void)
   Oracle o = oracle_new (TINY_STREAM);
   GstHarness *h = harness (TINY_STREAM, "interval", 3, "hold-max", G_MAXUINT64, NULL);
   for (guint i = 0; i < LONG; i++) {
-    g_autoptr (GstBuffer) out = send (h, picture (i, uneven (i)));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, uneven (i)));
     g_assert_cmpstr (test_state (out), ==, i % 3 ? "held" : "fresh");
     if (i % 3 == 0)
       expect_next (out, 0, &o, i, (gint64) uneven (i));
@@ -290,36 +270,6 @@ test_interval (void)
   }
   test_harness_free (h);
   oracle_clear (&o);
-}
-
-static void
-start_segment (GstHarness *h, double rate)
-{
-  GstSegment segment;
-  gst_segment_init (&segment, GST_FORMAT_TIME);
-  segment.rate = rate;
-  segment.stop = GST_CLOCK_TIME_NONE;
-  if (rate < 0)
-    segment.stop = 1000 * GST_SECOND;
-  gst_harness_push_event (h, gst_event_new_segment (&segment));
-}
-
-/* What happens between frames, in words of clip-reset. */
-static void
-happen (GstHarness *h, const char *what)
-{
-  if (g_str_equal (what, "flush")) {
-    gst_harness_push_event (h, gst_event_new_flush_start ());
-    gst_harness_push_event (h, gst_event_new_flush_stop (TRUE));
-    start_segment (h, 1);
-  } else if (g_str_equal (what, "caps")) {
-    gst_harness_set_src_caps_str (h, OTHER_CAPS);
-    gst_harness_set_src_caps_str (h, CAPS);
-  } else if (g_str_equal (what, "stream-start")) {
-    gst_harness_push_event (h, gst_event_new_stream_start ("next"));
-    gst_harness_set_src_caps_str (h, CAPS);
-    start_segment (h, 1);
-  }
 }
 
 static void
@@ -334,12 +284,12 @@ test_reset (void)
       for (guint i = 0; i < 6; i++) {
         GstBuffer *in = picture (i, uneven (i));
         if (i == 3)
-          happen (h, reasons[r]);
+          test_happen (h, CAPS, reasons[r]);
         if (i == 3 && g_str_equal (reasons[r], "discont"))
           GST_BUFFER_FLAG_SET (in, GST_BUFFER_FLAG_DISCONT);
         if (i == 3 && resets)
           vig_state_reset (o.state);
-        g_autoptr (GstBuffer) out = send (h, in);
+        g_autoptr (GstBuffer) out = test_send (h, in);
         expect_next (out, 0, &o, i, (gint64) uneven (i));
         expect_span (out, 0, uneven (i >= 3 && resets ? 3 : 0), uneven (i), i == (i >= 3 && resets ? 3 : 0));
       }
@@ -359,7 +309,7 @@ test_reset_between (void)
     GstBuffer *in = picture (i, i * FRAME_TIME);
     if (i == 3)
       GST_BUFFER_FLAG_SET (in, GST_BUFFER_FLAG_DISCONT);
-    g_autoptr (GstBuffer) out = send (h, in);
+    g_autoptr (GstBuffer) out = test_send (h, in);
     if (i == 4)
       vig_state_reset (o.state);
     if (i % 2 == 0)
@@ -398,15 +348,15 @@ test_backwards (void)
       vig_state_reset (o.state);
       start = time;
     }
-    g_autoptr (GstBuffer) out = send (h, picture (i, time));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, time));
     expect_next (out, 0, &o, i, (gint64) time);
     expect_span (out, 0, start, time, time == start);
   }
   g_assert_cmpuint (n_warnings, ==, 1);
-  g_autofree char *path = model_of (TINY_STREAM);
+  g_autofree char *path = test_model_over_time (TINY_STREAM);
   GstHarness *alone = test_harness (CAPS, "model-file", path, "clip-mode", NONE, NULL); /* where nothing begins anew nothing is said */
   for (guint i = 0; i < G_N_ELEMENTS (times); i++)
-    gst_buffer_unref (send (alone, picture (i, times[i] * GST_MSECOND)));
+    gst_buffer_unref (test_send (alone, picture (i, times[i] * GST_MSECOND)));
   test_harness_free (alone);
   (gst_debug_remove_log_function) (count_warnings);
   g_assert_cmpuint (n_warnings, ==, 1);
@@ -429,7 +379,7 @@ test_missing (void)
       GST_BUFFER_DURATION (in) = 50 * GST_MSECOND; /* its own, else that of the caps */
     else
       GST_BUFFER_DURATION (in) = GST_CLOCK_TIME_NONE;
-    g_autoptr (GstBuffer) out = send (h, in);
+    g_autoptr (GstBuffer) out = test_send (h, in);
     if (i == 3)
       vig_state_reset (o.state);
     expect_next (out, 0, &o, i, times[i] * (gint64) GST_MSECOND);
@@ -443,7 +393,7 @@ test_missing (void)
   for (guint i = 0; i < 3; i++) { /* nobody knows: all of one time */
     GstBuffer *in = picture (i, GST_CLOCK_TIME_NONE);
     GST_BUFFER_DURATION (in) = GST_CLOCK_TIME_NONE;
-    g_autoptr (GstBuffer) out = send (h, in);
+    g_autoptr (GstBuffer) out = test_send (h, in);
     expect_next (out, 0, &o, i, 7);
   }
   test_harness_free (h);
@@ -458,7 +408,7 @@ test_guessed_too_far (void)
   GstHarness *h = harness (TINY_STREAM, "regions", 2, NULL);
   const struct { int pts; guint is; } frames[] = { { 100, 100 }, { -1, 140 }, { -1, 180 }, { 150, 180 }, { 170, 180 }, { 190, 190 } };
   for (int rate = 1; rate >= -1; rate -= 2) {
-    start_segment (h, rate);
+    test_start_segment (h, rate);
     vig_state_reset (o.state);
     for (guint i = 0; i < G_N_ELEMENTS (frames); i++) {
       const gint64 zero = rate < 0 ? 1000 : 0;
@@ -467,7 +417,7 @@ test_guessed_too_far (void)
       GstBuffer *in = picture (i, pts);
       if (i > 3)
         add_object (in, rate + 1);
-      g_autoptr (GstBuffer) out = send (h, in);
+      g_autoptr (GstBuffer) out = test_send (h, in);
       expect_next (out, 0, &o, i, (gint64) GST_MSECOND * (rate * zero + frames[i].is));
       if (GST_CLOCK_TIME_IS_VALID (pts))
         expect_span (out, 0, (GstClockTime) (zero + rate * 100) * GST_MSECOND, pts, i == 0);
@@ -488,14 +438,14 @@ test_rates (void)
   guint i = 0;
   for (; i < 12; i++) {
     if (i % 4 == 0)
-      start_segment (h, i == 4 ? 2 : 1);
-    g_autoptr (GstBuffer) out = send (h, picture (i, uneven (i)));
+      test_start_segment (h, i == 4 ? 2 : 1);
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, uneven (i)));
     expect_next (out, 0, &o, i, (gint64) uneven (i));
   }
-  start_segment (h, -1);
+  test_start_segment (h, -1);
   vig_state_reset (o.state);
   for (i = 30; i > 20; i--) {
-    g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, i * FRAME_TIME));
     expect_next (out, 0, &o, i, -(gint64) (i * FRAME_TIME));
     expect_span (out, 0, 30 * FRAME_TIME, i * FRAME_TIME, i == 30);
   }
@@ -509,14 +459,14 @@ test_flush_backwards (void)
 {
   Oracle o = oracle_new (TINY_STREAM);
   GstHarness *h = harness (TINY_STREAM, "clip-reset", 0, NULL);
-  start_segment (h, -1);
+  test_start_segment (h, -1);
   for (guint i = 20; i > 10; i--) {
     if (i == 15) {
       gst_harness_push_event (h, gst_event_new_flush_start ());
       gst_harness_push_event (h, gst_event_new_flush_stop (TRUE));
-      start_segment (h, -1);
+      test_start_segment (h, -1);
     }
-    g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, i * FRAME_TIME));
     expect_next (out, 0, &o, i, -(gint64) (i * FRAME_TIME));
     expect_span (out, 0, 20 * FRAME_TIME, i * FRAME_TIME, i == 20);
   }
@@ -531,7 +481,7 @@ test_far_times (void)
   const GstClockTime times[] = { 0, 1, G_MAXINT64 - 1, G_MAXINT64, (GstClockTime) G_MAXINT64 + 1, GST_CLOCK_TIME_NONE - 1 };
   GstHarness *h = harness (TINY_STREAM, NULL);
   for (guint i = 0; i < G_N_ELEMENTS (times); i++) {
-    g_autoptr (GstBuffer) out = send (h, picture (i, times[i]));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, times[i]));
     g_assert_cmpstr (test_state (out), ==, "fresh");
   }
   test_expect_no_error (test_bus (h));
@@ -555,7 +505,7 @@ test_joint (void)
       guint window[LONG];
       for (guint k = 0; k < n; k++)
         window[k] = oldest + k * stride;
-      g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+      g_autoptr (GstBuffer) out = test_send (h, picture (i, i * FRAME_TIME));
       if (i == newest)
         ask (&o, window, n, 0, p);
       expect_mode (out, "joint");
@@ -584,14 +534,14 @@ test_joint_anew (void)
     if (i == 6)
       g_object_set (h->element, "clip-length", 3, NULL);
     if (i == 12)
-      happen (h, "stream-start");
+      test_happen (h, CAPS, "stream-start");
     if (i == 6 || i == 12)
       start = i;
     const guint n = MIN (i - start + 1, length);
     for (guint k = 0; k < n; k++)
       window[k] = i + 1 - n + k;
     ask (&o, window, n, 0, p);
-    g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, i * FRAME_TIME));
     expect_bits (out, 0, p);
     expect_span (out, 0, (i + 1 - n) * FRAME_TIME, i * FRAME_TIME, n < length);
   }
@@ -608,7 +558,7 @@ test_joint_backwards (void)
   for (guint i = 0; i < 12; i++) {
     const guint start = i < 5 ? 0 : 5, newest = start + (i - start) / 3 * 3, n = MIN (newest - start + 1, 4);
     const GstClockTime ago = i < 5 ? 0 : 3 * FRAME_TIME;
-    g_autoptr (GstBuffer) out = send (h, picture (i, (i + 10) * FRAME_TIME - ago));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, (i + 10) * FRAME_TIME - ago));
     if (i == newest) {
       guint window[4];
       float p[TINY_CLASSES];
@@ -646,7 +596,7 @@ test_joint_settings (void)
       g_object_set (h->element, "clip-hop", 3, NULL);
     if (i == 12)
       g_object_set (h->element, "clip-stride", 2, NULL); /* frame 11 was one of a window, so 13 is */
-    g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, i * FRAME_TIME));
     if (i < 2)
       expect_window (out, &o, (const guint[]) { 0, 1 }, i + 1, TRUE);
     else if (i < 6 || i == 8 || i == 11)
@@ -666,13 +616,13 @@ test_joint_settings (void)
 static void
 lose (GstHarness *h, guint i, gboolean by_flush)
 {
-  g_autofree char *path = model_of (TINY_JOINT);
+  g_autofree char *path = test_model_over_time (TINY_JOINT);
   TestIce *ice = test_freeze (path);
   test_wait_until_still (ice);
   g_object_set (h->element, "latency-budget", by_flush ? 60 * (gint64) GST_SECOND : 0, NULL);
   g_assert_cmpint (gst_harness_push (h, picture (i, i * FRAME_TIME)), ==, GST_FLOW_OK);
   if (by_flush) {
-    happen (h, "flush");
+    test_happen (h, CAPS, "flush");
   } else {
     gst_buffer_unref (gst_harness_pull (h));
     g_assert_cmpuint (test_stat (h->element, "shed"), >, 0);
@@ -691,11 +641,11 @@ test_joint_lost (gconstpointer data)
         60 * (gint64) GST_SECOND, "hold-max", G_MAXUINT64, NULL);
     const guint lost = first ? 0 : 3;
     for (guint i = 0; i < lost; i++)
-      gst_buffer_unref (send (h, picture (i, i * FRAME_TIME)));
+      gst_buffer_unref (test_send (h, picture (i, i * FRAME_TIME)));
     lose (h, lost, GPOINTER_TO_INT (data));
     for (guint i = lost + 1; i < lost + 5; i++) {
       const guint before[] = { 1, 2, 4 }, behind[] = { i - 2, i - 1, i };
-      g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+      g_autoptr (GstBuffer) out = test_send (h, picture (i, i * FRAME_TIME));
       if (i == lost + 1)
         expect_window (out, &o, first ? &i : before, first ? 1 : 3, first);
       else if (i == lost + 4)
@@ -734,7 +684,7 @@ test_objects (void)
     add_object (in, -1);
     if (i == 9)
       add_object (in, 0);
-    g_autoptr (GstBuffer) out = send (h, in);
+    g_autoptr (GstBuffer) out = test_send (h, in);
     expect_next (out, 0, &frame, i, (gint64) (i * FRAME_TIME));
     const guint n_twins = i == 9 && n > 0 && there[0] == 0;
     g_assert_cmpuint (n_twins, ==, i == 9);
@@ -773,7 +723,7 @@ test_objects_always_there (void)
   for (guint i = 0; i < 9; i++) {
     GstBuffer *in = picture (i, uneven (i));
     add_object (in, 3);
-    g_autoptr (GstBuffer) out = send (h, in);
+    g_autoptr (GstBuffer) out = test_send (h, in);
     if (i % 2)
       continue;
     expect_next (out, 0, &o, i, (gint64) uneven (i));
@@ -789,12 +739,12 @@ test_objects_at_rates (void)
 {
   for (guint rate = 1; rate <= 2; rate++) {
     GstHarness *h = harness (TINY_STREAM, "regions", 1, "hold-max", 3 * FRAME_TIME, NULL);
-    start_segment (h, rate);
+    test_start_segment (h, rate);
     for (guint i = 0; i < 7; i++) {
       GstBuffer *in = picture (i, i * FRAME_TIME);
       if (i == 0 || i == 6)
         add_object (in, 3);
-      g_autoptr (GstBuffer) out = send (h, in);
+      g_autoptr (GstBuffer) out = test_send (h, in);
       if (i == 6)
         expect_span (out, 0, (rate > 1 ? 0 : 6) * FRAME_TIME, 6 * FRAME_TIME, rate == 1);
     }
@@ -814,7 +764,7 @@ test_objects_joint (void)
     add_object (in, 0);
     if (i % 3 == 1)
       add_object (in, 1);
-    g_autoptr (GstBuffer) out = send (h, in);
+    g_autoptr (GstBuffer) out = test_send (h, in);
     for (guint k = 0; k < (i % 3 == 1 ? 2 : 1); k++) {
       float p[TINY_CLASSES];
       seen[k][n_seen[k]++] = i;
@@ -886,14 +836,14 @@ static void
 test_reload (void)
 {
   Oracle o = oracle_new (TINY_STREAM);
-  g_autofree char *path = model_of (TINY_STREAM);
+  g_autofree char *path = test_model_over_time (TINY_STREAM);
   GstHarness *h = harness (TINY_STREAM, NULL);
   g_object_set (h->element, "clip-mode", STREAM, NULL); /* at the next start */
   gst_element_set_state (h->element, GST_STATE_READY);
   gst_element_set_state (h->element, GST_STATE_PLAYING);
   gst_harness_push_event (h, gst_event_new_stream_start ("again"));
   gst_harness_set_src_caps_str (h, CAPS);
-  start_segment (h, 1);
+  test_start_segment (h, 1);
   for (guint i = 0; i < 12; i++) {
     if (i == 4) {
       g_object_set (h->element, "model-file", path, NULL);
@@ -908,7 +858,7 @@ test_reload (void)
       g_assert_nonnull (strstr (error->message, "clip-mode: expected one that the model \"tiny-colours\" can do (none, mean, "
               "ema), found stream"));
     }
-    g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, i * FRAME_TIME));
     expect_next (out, 0, &o, i, (gint64) (i * FRAME_TIME));
     expect_span (out, 0, (i < 4 ? 0 : 4) * FRAME_TIME, i * FRAME_TIME, i == 0 || i == 4);
   }
@@ -926,7 +876,7 @@ test_skip (gconstpointer data)
   guint64 last = 0, begin = GST_CLOCK_TIME_NONE;
   guint i = 0, n_answers = 0;
   for (; n_answers < 10 && i < 5000; i++) {
-    g_autoptr (GstBuffer) out = send (h, picture (i, i * FRAME_TIME));
+    g_autoptr (GstBuffer) out = test_send (h, picture (i, i * FRAME_TIME));
     guint64 start, seen;
     if (!test_state (out))
       continue;

@@ -15,28 +15,17 @@ model_for (int mode)
 {
   if (mode < JOINT)
     return g_strdup (test_model ());
-  char *path = g_build_filename (test_dir (), mode == JOINT ? "joint.safetensors" : "stream.safetensors", NULL);
-  tiny_model_write_over_time (path, mode == JOINT ? TINY_JOINT : TINY_STREAM);
-  return path;
+  return test_model_over_time (mode == JOINT ? TINY_JOINT : TINY_STREAM);
 }
 
 /* ---- frames and messages ---- */
-
-static GstBuffer *
-send (GstHarness *h, GstBuffer *buffer)
-{
-  g_assert_cmpint (gst_harness_push (h, buffer), ==, GST_FLOW_OK);
-  GstBuffer *out = gst_harness_pull (h);
-  g_assert_nonnull (out);
-  return out;
-}
 
 /* Frames @from to @to - 1 of one class. */
 static void
 show (GstHarness *h, int class, int from, int to)
 {
   for (int i = from; i < to; i++)
-    gst_buffer_unref (send (h, test_frame (CAPS, class, i)));
+    gst_buffer_unref (test_send (h, test_frame (CAPS, class, i)));
 }
 
 /* (transfer full): the next segment that was told; NULL: none */
@@ -220,7 +209,7 @@ test_definition (void)
       GstBuffer *in = test_colour (CAPS, colour >> 8 & 0xffffff);
       GST_BUFFER_PTS (in) = i * FRAME_TIME;
       GST_BUFFER_DURATION (in) = FRAME_TIME;
-      g_autoptr (GstBuffer) out = send (h, in);
+      g_autoptr (GstBuffer) out = test_send (h, in);
       if (g_str_equal (test_state (out), "held"))
         continue;
       last = i;
@@ -255,7 +244,7 @@ static void
 test_edges (void)
 {
   GstHarness *h = test_harness (CAPS, NULL);
-  g_autoptr (GstBuffer) out = send (h, test_frame (CAPS, TINY_LEFT, 0));
+  g_autoptr (GstBuffer) out = test_send (h, test_frame (CAPS, TINY_LEFT, 0));
   const double p = test_confidence (out);
   test_harness_free (h);
   g_assert_cmpfloat (p, <, 1);
@@ -310,7 +299,7 @@ test_times (void)
 
   for (guint64 min = 0; min < 2; min++) { /* how long it was nobody knows */
     h = test_harness (CAPS, "enter-threshold", 0.5, "min-duration", min, NULL);
-    gst_buffer_unref (send (h, test_picture (CAPS, TINY_RED)));
+    gst_buffer_unref (test_send (h, test_picture (CAPS, TINY_RED)));
     end_of_stream (h);
     g_autoptr (GstMessage) message = next_segment (test_bus (h));
     g_assert_cmpint (message != NULL, ==, min == 0);
@@ -328,7 +317,7 @@ say (GstHarness *h, int class, const int *times, guint n)
     GstBuffer *in = test_frame (CAPS, class, MAX (times[i], 0));
     if (times[i] < 0)
       GST_BUFFER_PTS (in) = GST_CLOCK_TIME_NONE;
-    gst_buffer_unref (send (h, in));
+    gst_buffer_unref (test_send (h, in));
   }
 }
 
@@ -396,7 +385,7 @@ test_backwards (void)
   GstHarness *h = test_harness (CAPS, "enter-threshold", 0.5, NULL);
   start_segment (h, -1, 0, 0); /* from frame 1000 on */
   for (int i = 20; i > 10; i--)
-    gst_buffer_unref (send (h, test_frame (CAPS, i > 15 ? TINY_RED : TINY_BLUE, i)));
+    gst_buffer_unref (test_send (h, test_frame (CAPS, i > 15 ? TINY_RED : TINY_BLUE, i)));
   end_of_stream (h);
   for (int i = 0; i < 2; i++) {
     g_autoptr (GstMessage) message = next_segment (test_bus (h));
@@ -506,7 +495,7 @@ test_ends (void)
     expect_none (h);
     int from = what == BACK ? 1 : 3;
     if (what == CAPS_CHANGE)
-      gst_buffer_unref (send (h, test_frame (OTHER_CAPS, TINY_RED, from)));
+      gst_buffer_unref (test_send (h, test_frame (OTHER_CAPS, TINY_RED, from)));
     else
       show (h, TINY_RED, from, from + 1);
     if (ends && !at_once)
@@ -693,7 +682,7 @@ static void
 show_objects (GstHarness *h, int class, const char *objects, int from, int to)
 {
   for (int i = from; i < to; i++)
-    gst_buffer_unref (send (h, frame_with (class, objects, i)));
+    gst_buffer_unref (test_send (h, frame_with (class, objects, i)));
 }
 
 static void
@@ -791,7 +780,7 @@ test_objects_without_times (void)
   show_objects (h, TINY_RED, "a", 0, 2);
   GstBuffer *in = frame_with (TINY_RED, "a", 2);
   GST_BUFFER_PTS (in) = GST_CLOCK_TIME_NONE;
-  gst_buffer_unref (send (h, in));
+  gst_buffer_unref (test_send (h, in));
   show_objects (h, TINY_RED, "", 3, 4);
   expect_none (h);
   show_objects (h, TINY_RED, "", 4, 5);
@@ -815,7 +804,7 @@ test_many_objects (void)
     gst_analytics_relation_meta_add_od_mtd (meta, 0, 0, 0, 48, 48, 1, &od);
     gst_analytics_relation_meta_add_tracking_mtd (meta, i, 0, &tracking);
     gst_analytics_relation_meta_set_relation (meta, GST_ANALYTICS_REL_TYPE_RELATE_TO, od.id, tracking.id);
-    gst_buffer_unref (send (h, buffer));
+    gst_buffer_unref (test_send (h, buffer));
   }
   end_of_stream (h);
   GstMessage *message;

@@ -241,13 +241,13 @@ fill_answer (const VigConsensus *c, VigConsensusAnswer *answer)
     answer->probabilities[i] = (float) x[i];
 }
 
-/* A frame of unknown time is never before another. */
+/* A frame of unknown time is never before another; how long it or the one before stands for, EMA cannot say. */
 static gboolean
 begins_anew (const VigConsensus *c, gint64 time)
 {
-  if (time == VIG_CONSENSUS_NO_TIME)
-    return c->options.kind == VIG_CONSENSUS_EMA;
-  return time < c->latest;
+  if (c->options.kind == VIG_CONSENSUS_EMA && (time == VIG_CONSENSUS_NO_TIME || c->last == VIG_CONSENSUS_NO_TIME))
+    return TRUE;
+  return time != VIG_CONSENSUS_NO_TIME && time < c->latest;
 }
 
 gboolean

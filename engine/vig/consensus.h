@@ -48,6 +48,7 @@ enum { VIG_CONSENSUS_MAX_LENGTH = 4096, VIG_CONSENSUS_MAX_STRIDE = 256 };
 
 /**
  * vig_consensus_new:
+ * @options: needed only during the call
  * @n_classes: logits of a frame, at least 1
  * @error: VIG_ERROR_ARGUMENT, naming the option
  *
@@ -76,7 +77,8 @@ typedef struct {
  * vig_consensus_add:
  * @logits: [classes] of the next frame
  * @time: when it was, in nanoseconds of any clock. One before that of the frame before begins anew, with this frame as the
- *   first. VIG_CONSENSUS_NO_TIME: MEAN takes it as any other; EMA, which cannot say what it stands for, begins anew.
+ *   first. VIG_CONSENSUS_NO_TIME: MEAN takes it as any other; EMA, which cannot say what it stands for, begins anew
+ *   with it, and with the one behind it.
  * @answer: (inout): what the frames say with it, which may be asked for at each; where it is of no interest NULL
  * @error: VIG_ERROR_ARGUMENT: a logit is no number, or infinite: the message names the class; VIG_ERROR_NO_MEMORY. Then all
  *   is as if this frame had not been.

@@ -326,6 +326,11 @@ test_begins_anew (void)
   vig_consensus_reset (ema);
   g_assert_cmpfloat (one (ema, 2, G_MAXINT64, G_MAXINT64, TRUE), ==, 2);
 
+  g_autoptr (VigConsensus) slow = vig_consensus_new (&(VigConsensusOptions) { .kind = VIG_CONSENSUS_EMA,
+      .time_constant = VIG_CONSENSUS_MAX_TIME }, 1, &error);
+  g_assert_cmpfloat (one (slow, 5, none, none, TRUE), ==, 5); /* an unknown time is not 292 years ago */
+  g_assert_cmpfloat (one (slow, 6, 92 * s, 92 * s, TRUE), ==, 6);
+
   g_autoptr (VigConsensus) mean = vig_consensus_new (&(VigConsensusOptions) { .kind = VIG_CONSENSUS_MEAN, .length = 2,
       .stride = 1 }, 1, &error);
   g_assert_no_error (error);

@@ -8,6 +8,7 @@
 
 /* Far beyond any model there is; small enough that no product of two of them overflows anywhere. */
 #define MAX_DIM 16384
+#define MAX_MEMORY (1u << 30) /* with the largest picture before, a state is below 2 GiB */
 #define MAX_DEPTH 1024
 #define MAX_CLASSES 1000000
 #define MAX_IMG_SIZE 16384
@@ -167,6 +168,12 @@ read_memory (VigConfig *c, const VigJson *json, const char *what, GError **error
   if (t->width % (2 * t->heads) != 0) {
     g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected a width that is a multiple of twice the heads, found %u "
         "and %u heads", what, t->width, t->heads);
+    return FALSE;
+  }
+  const gsize bytes = t->n_after * vig_config_memory_size (c) * sizeof (float);
+  if (bytes > MAX_MEMORY) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_MODEL, "%s: expected modules that remember at most %u bytes of a stream, found %"
+        G_GSIZE_FORMAT, what, MAX_MEMORY, bytes);
     return FALSE;
   }
   if (t->grid > vig_config_native_side (c)) {

@@ -191,12 +191,16 @@ save (VigState *s, GError **error)
 {
   const gboolean seen = s->n_seen > 0;
   gsize n = seen ? s->numbers : 0;
-  g_autofree float *numbers = g_new (float, n + 1);
+  g_autofree float *numbers = g_try_new (float, n + 1);
   const VigKernels *k = s->kernels;
   g_autofree char *height = g_strdup_printf ("%u", seen ? s->h : 0);
   g_autofree char *width = g_strdup_printf ("%u", seen ? s->w : 0);
   g_autofree char *time = g_strdup_printf ("%" G_GINT64_FORMAT, seen ? s->time : 0);
 
+  if (!numbers) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "state: no memory for %" G_GSIZE_FORMAT " numbers", n);
+    return NULL;
+  }
   if (n)
     k->download (k->ctx, numbers, s->memory, n * sizeof (float));
   const char *failure = k->finish (k->ctx);

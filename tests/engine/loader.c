@@ -411,6 +411,8 @@ test_config (void)
     { 2, "\"width\":4", "\"width\":8", "blocks.0.temporal.qkv_proj.weight: expected shape [16, 4], found [8, 4]" },
     { 2, "\"step\":0.2", "\"step\":0", "temporal: step: expected a number from 1e-06 to 1e+06, found 0" },
     { 2, "\"step\":0.2", "\"step\":\"0.2\"", "temporal: step: expected a number from" },
+    { 2, "\"width\":4", "\"width\":16384", "temporal: expected modules that remember at most 1073741824 bytes of a stream, found "
+      "4294967296" },
     { 2, "\"max_elapsed\":4", "\"max_elapsed\":0.5", "temporal: max_elapsed: expected a number from 1 to" },
     { 2, "\"difference\":8", "\"difference\":-8", "temporal: difference: expected a number from 0" },
     { 2, "\"difference\":8", "\"difference\":0", "in_chans: expected a whole number from 3 to 3, found 6" },

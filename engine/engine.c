@@ -487,7 +487,8 @@ vig_engine_check_frame (VigEngine *e, const VigFrame *frame, guint size, GError 
 VigState *
 vig_engine_add_state (VigEngine *e, guint room, GError **error)
 {
-  const gboolean has_memory = vig_config_has_memory (&e->model->config), has_windows = vig_config_has_windows (&e->model->config);
+  const gboolean has_memory = vig_config_has_memory (&e->model->config);
+  const gboolean has_windows = vig_config_has_windows (&e->model->config);
 
   if (!has_memory && !(has_windows && room > 0)) {
     g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "state: expected a model with a memory, found %s, which has none%s",
@@ -835,7 +836,8 @@ vig_engine_classify_stream_tensors (VigEngine *e, const float *input, const VigM
 static void
 mean_of_windows (const float *rows, guint n, guint window, gsize columns, float *means)
 {
-  vig_pool_mean_c (NULL, &(VigPoolMean) { .batch = (int) n, .tokens = (int) window, .c = (int) columns, .x = rows, .y = means });
+  vig_pool_mean_c (NULL, &(VigPoolMean) { .batch = (int) n, .tokens = (int) window, .c = (int) columns, .x = rows,
+      .y = means });
 }
 
 /* The frames' results, kept from call to call: [n * window, …]. */
@@ -1062,7 +1064,8 @@ gboolean
 vig_engine_classify_batch (VigEngine *e, const VigBatch *b, VigOutput *output, VigReadFunc read, gpointer data, GError **error)
 {
   if (!check_given (b->frames, "frames", b->n, output, error) || !check_size (e, b->size, b->size, error)
-      || !check_frames (e, b->frames, b->n, b->size, error) || (b->moments && !check_moments (e, b->moments, b->n, TRUE, error)))
+      || !check_frames (e, b->frames, b->n, b->size, error)
+      || (b->moments && !check_moments (e, b->moments, b->n, TRUE, error)))
     return FALSE;
   if (b->moments && vig_config_has_windows (&e->model->config))
     return classify_last (e, b, output, read, data, error);

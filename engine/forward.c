@@ -248,9 +248,11 @@ fused_block (Forward *f, const VigBlockWeights *w, const VigStageBuffers *b, Vig
   k->matmul_run (k->ctx, w->joint, &(VigMatmulRun) { .batch = f->n, .rows = tokens, .a = b->l, .c = b->joint,
       .type = type });
   k->gla_mix (k->ctx, &(VigGlaMix) { .batch = f->n / window, .tokens = tokens * window, .heads = heads, .dk = dk,
-      .dv = d / heads, .rank = VIG_GATE_RANK, .q = joint, .k = joint + d / 2 * size, .v = joint + d * size, .gate = joint + 2 * d * size,
+      .dv = d / heads, .rank = VIG_GATE_RANK, .q = joint, .k = joint + d / 2 * size, .v = joint + d * size,
+      .gate = joint + 2 * d * size,
       .low = joint + 3 * d * size, .row = 3 * d + VIG_GATE_RANK, .gk_weight = w->gk_weight, .gk_bias = w->gk_bias,
-      .boundary = w->boundary, .frame = tokens, .scale = gla_scale (f, dk), .l = b->l, .g_norm = w->g_norm, .l_norm = w->l_norm, .eps = RMS_EPS,
+      .boundary = w->boundary, .frame = tokens, .scale = gla_scale (f, dk), .l = b->l, .g_norm = w->g_norm,
+      .l_norm = w->l_norm, .eps = RMS_EPS,
       .act = f->c->out_act ? VIG_ACT_SILU : VIG_ACT_NONE, .m = b->m, .type = type });
   product (f, w->o_proj, b->m, x, tokens, true);
   k->mlp (k->ctx, &(VigMlp) { .batch = f->n, .rows = tokens, .c = d, .x = x, .norm_weight = w->mlp_norm.weight,

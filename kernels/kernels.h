@@ -285,7 +285,8 @@ typedef struct {
 
 /*
  * A step of gated linear attention over time, for each item, cell and head, with r = elapsed (1 if negative):
- *   S = diag(exp (r gk)) S + min (r, max_elapsed) k v^T (S = 0 before the first);  o = sigmoid(gate) * rms(scale q^T S) * g_norm
+ *   S = diag(exp (r gk)) S + min (r, max_elapsed) k v^T (S = 0 before the first)
+ *   o = sigmoid(gate) * rms(scale q^T S) * g_norm
  * where gk = log_decay (low). S stays f32 throughout.
  */
 typedef struct {

@@ -85,6 +85,7 @@ VIG_API VigState *vig_shared_state_new (VigShared *shared, guint room, GError **
  * @window: frames of a window, for a model that takes them; 0: single frames
  * @us: (out): microseconds that a frame takes alone, preprocessing (of a 1280x720 picture) and the answer to the window
  *   that it completes included: the 99th percentile of as many as were timed in a fifth of a second, 1 to 16
+ * @error: VIG_ERROR_ARGUMENT: a size that no input can have, or a window and a model that takes none; else as a VigRequest's
  *
  * Makes everything that is made for the first frame of a size, with room for the largest batch where there is memory for
  * it: no later batch waits for that. What has been warmed up before is not done again.
@@ -95,8 +96,8 @@ VIG_API gboolean vig_shared_warm_up (VigShared *shared, guint size, guint window
  * VigStream:
  *
  * One of those whose frames meet in the batches of an engine, a camera say. Frames are computed in the order in which
- * they were submitted, those of a batch together, and no stream starves: a batch takes from all in turn, beginning with the frame that has waited
- * longest. It starts when it is full, when its oldest frame has waited for the batch delay, or when no frame is expected
+ * they were submitted, those of a batch together, and no stream starves: a batch takes from all in turn, beginning with the
+ * frame that has waited longest. It starts when it is full, when its oldest frame has waited for the batch delay, or when no frame is expected
  * that is not in it. A stream is expected from a frame that it submits on, until it lets a batch wait in vain or says
  * that nothing more comes for now; so one that is paused or dead delays nobody for longer than one batch delay.
  *

@@ -23,7 +23,7 @@ typedef struct VigState VigState;
  */
 VIG_API VigState *vig_state_new (VigEngine *engine, GError **error);
 
-/* Another hold on it. Any thread. */
+/* Returns: (transfer full): @state, with another hold on it. Any thread. */
 VIG_API VigState *vig_state_ref (VigState *state);
 
 /* Lets go of it: the last hold frees it. Any thread; its memory is given back by the engine's, before the next batch or with
@@ -31,7 +31,8 @@ VIG_API VigState *vig_state_ref (VigState *state);
 VIG_API void vig_state_free (VigState *state);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VigState, vig_state_free)
 
-/* Forgets all: the next frame is the first. */
+/* Forgets all: the next frame is the first. Of a shared engine that is the next one that a batch takes, which may have been
+ * submitted before. */
 VIG_API void vig_state_reset (VigState *state);
 
 /* Bytes of a state for inputs of @size x @size pixels (0: what the model says); 0: the model has no memory. */
@@ -41,8 +42,8 @@ VIG_API gsize vig_state_get_bytes (const VigModel *model, guint size);
  * vig_state_save:
  *
  * Returns: (transfer full): the state as a .safetensors file: the one tensor "state", and in the metadata the model's hash,
- * the precision, the size of the input and the time of the last frame. NULL: VIG_ERROR_FAILED; VIG_ERROR_ARGUMENT: it is of
- * a model that takes windows
+ * the precision, the size of the input and the time of the last frame. NULL: VIG_ERROR_FAILED, VIG_ERROR_NO_MEMORY;
+ * VIG_ERROR_ARGUMENT: it is of a model that takes windows
  */
 VIG_API GBytes *vig_state_save (VigState *state, GError **error);
 

@@ -9,8 +9,9 @@ G_BEGIN_DECLS
 /**
  * vig_engine_classify_windows:
  * @frames: [@n * @window]: window after window, the frames of each in order of time
- * @n: windows
+ * @n: windows, 1 to 524287
  * @window: frames of each, 1 to 4096
+ * @size: side of the square input in pixels; 0: what the model says
  * @frame_logits: (nullable): [@n * @window, classes]: the logits of every frame, as it is seen among the others of its window
  * @output: of the windows: [@n, …]. Logits and features are the means of those of the frames.
  * @error: as vig_engine_classify_frames(); VIG_ERROR_ARGUMENT also if the model does not take windows

@@ -175,8 +175,8 @@ state_store (const VigGlaBidir *a, int first, int end, const float *S, float *st
 }
 
 static inline void
-prefetch_tokens (const VigGlaBidir *a, const float *q, const float *k, const float *v, const float *gk, const float *o, int done,
-    int first, int end, int step)
+prefetch_tokens (const VigGlaBidir *a, const float *q, const float *k, const float *v, const float *gk, const float *o,
+    int done, int first, int end, int step)
 {
   for (int i = done + AHEAD; i < done + AHEAD + T && i < a->tokens; i++) {
     int t = step > 0 ? i : a->tokens - 1 - i;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What models over time do, on vectors along the channels; compiled once for each instruction set. Little beside the
- * blocks. From frame to frame what is threaded is what does not depend on the frame before (cells and heads, numbers of a picture), so that
- * the frames of one stream go through in order whatever the batch.
+ * blocks. From frame to frame what is threaded is what does not depend on the frame before (cells and heads, numbers of a
+ * picture), so that the frames of one stream go through in order whatever the batch.
  */
 #include <math.h>
 

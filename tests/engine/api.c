@@ -400,8 +400,8 @@ test_no_memory_alone (void)
   }
 }
 
-/* The first frame makes what full windows of as many streams as are expected need; shorter ones of streams that begin go through
- * the same plan. */
+/* The first frame makes what full windows of as many streams as are expected need; shorter ones of streams that begin go
+ * through the same plan. */
 static void
 test_windows_begin (void)
 {

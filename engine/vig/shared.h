@@ -137,7 +137,7 @@ typedef struct VigRequest VigRequest;
  * Each batch takes one frame of every stream that waits, and more of them in turn where there is room; frames with a state
  * and those without are in different batches. A request whose state or window there is no memory for fails alone
  * (VIG_ERROR_NO_MEMORY), and its state is reset. If a batch fails, all of its requests say so; if it was computing, all of
- * its states are reset; so they are when the CPU takes over from a GPU (VigEngineOptions).
+ * its states are reset; so are those of a model with a memory when the CPU takes over from a GPU (VigEngineOptions).
  */
 struct VigRequest {
   VigFrame frame;

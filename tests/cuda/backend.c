@@ -503,6 +503,170 @@ test_overlap (gconstpointer order)
   emu.set_order ("forward");
 }
 
+/* ---- over time ---- */
+
+static gboolean
+classify_stream (VigEngine *engine, const VigMoment *moments, guint n, float *logits, GError **error)
+{
+  return vig_engine_classify_stream_tensors (engine, input (), moments, n, SIZE, SIZE, &(VigOutput) { .logits = logits },
+      error);
+}
+
+static VigState *
+new_state (VigEngine *engine)
+{
+  GError *error = NULL;
+  VigState *state = vig_state_new (engine, &error);
+  g_assert_no_error (error);
+  return state;
+}
+
+/* Chunks in flight of which each follows the one before: the bits of one frame after the other. */
+static void
+test_overlap_streams (gconstpointer order)
+{
+  g_autoptr (VigModel) model = random_model ("tiny_stream", 1);
+  GError *error = NULL;
+  float want[ITEMS * CLASSES], got[ITEMS * CLASSES];
+
+  machine ("");
+  emu.set_order (order);
+  g_autoptr (VigEngine) alone = open_engine (model, "cuda", VIG_PRECISION_FP32, &error);
+  g_autoptr (VigEngine) engine = open_one_by_one (model, VIG_PRECISION_FP32, &error);
+  VigState *one[2] = { new_state (alone), new_state (alone) }, *all[2] = { new_state (engine), new_state (engine) };
+  for (gint64 round = 0; round < 2; round++) { /* the second time they have seen something */
+    VigMoment moments[ITEMS];
+    for (guint i = 0; i < ITEMS; i++) {
+      const gint64 time = round * 10000000000 + i * 70000000;
+      moments[i] = (VigMoment) { all[i > 3], time };
+      g_assert_true (vig_engine_classify_stream_tensors (alone, input () + i * 3 * SIZE * SIZE,
+          &(VigMoment) { one[i > 3], time }, 1, SIZE, SIZE, &(VigOutput) { .logits = want + i * CLASSES }, &error));
+    }
+    g_assert_true (isfinite (want[0]) && want[0] != want[CLASSES]);
+    g_assert_true (classify_stream (engine, moments, ITEMS, got, &error));
+    g_assert_cmpmem (got, sizeof got, want, sizeof want);
+  }
+  for (guint i = 0; i < 2; i++) {
+    vig_state_free (one[i]);
+    vig_state_free (all[i]);
+  }
+  emu.set_order ("forward");
+}
+
+/* Windows in flight, and windows of another length between them. */
+static void
+test_overlap_windows (gconstpointer order)
+{
+  enum { WINDOW = 2, N = ITEMS / WINDOW };
+  g_autoptr (VigModel) model = random_model ("tiny_joint", 1);
+  GError *error = NULL;
+  float want[N * CLASSES], got[N * CLASSES], longer[2][CLASSES];
+
+  machine ("");
+  emu.set_order (order);
+  g_autoptr (VigEngine) alone = open_engine (model, "cuda", VIG_PRECISION_FP32, &error);
+  g_autoptr (VigEngine) engine = open_one_by_one (model, VIG_PRECISION_FP32, &error);
+  for (guint i = 0; i < N; i++)
+    g_assert_true (vig_engine_classify_windows_tensors (alone, input () + i * WINDOW * 3 * SIZE * SIZE, 1, WINDOW, SIZE, SIZE,
+        NULL, &(VigOutput) { .logits = want + i * CLASSES }, &error));
+  g_assert_true (isfinite (want[0]) && want[0] != want[CLASSES]);
+  for (guint i = 0; i < 2; i++) {
+    g_assert_true (vig_engine_classify_windows_tensors (engine, input (), N, WINDOW, SIZE, SIZE, NULL,
+        &(VigOutput) { .logits = got }, &error));
+    g_assert_cmpmem (got, sizeof got, want, sizeof want);
+    g_assert_true (vig_engine_classify_windows_tensors (engine, input (), 1, ITEMS, SIZE, SIZE, NULL,
+        &(VigOutput) { .logits = longer[i] }, &error));
+  }
+  g_assert_cmpmem (longer[0], sizeof longer[0], longer[1], sizeof longer[1]);
+  emu.set_order ("forward");
+}
+
+/* A computation that failed has spoilt the states of its batch: they begin anew, and a third one does not. */
+static void
+test_failing_streams (void)
+{
+  g_autoptr (VigModel) model = random_model ("tiny_stream", 1);
+  float first[2 * CLASSES], second[2 * CLASSES], got[2 * CLASSES];
+  GError *error = NULL;
+
+  machine ("");
+  g_autoptr (VigEngine) engine = open_one_by_one (model, VIG_PRECISION_FP32, &error);
+  VigState *a = new_state (engine), *b = new_state (engine), *other = new_state (engine);
+  g_assert_true (classify_stream (engine, (VigMoment[]) { { a, 0 }, { b, 0 } }, 2, first, &error));
+  g_assert_true (classify_stream (engine, &(VigMoment) { other, 0 }, 1, got, &error));
+  g_assert_true (classify_stream (engine, (VigMoment[]) { { a, 1000000000 }, { b, 1000000000 } }, 2, second, &error));
+  machine ("VIG_EMU_FAIL=run:9");
+  g_assert_false (classify_stream (engine, (VigMoment[]) { { a, 2000000000 }, { b, 2000000000 } }, 2, got, &error));
+  g_assert_error (error, VIG_ERROR, VIG_ERROR_FAILED);
+  g_clear_error (&error);
+  machine ("");
+  g_assert_true (classify_stream (engine, (VigMoment[]) { { a, 5 }, { b, 5 } }, 2, got, &error));
+  g_assert_cmpmem (got, sizeof got, first, sizeof first);
+  g_assert_true (classify_stream (engine, &(VigMoment) { other, 1000000000 }, 1, got, &error));
+  g_assert_cmpmem (got, sizeof second / 2, second, sizeof second / 2);
+  vig_state_free (a);
+  vig_state_free (b);
+  vig_state_free (other);
+}
+
+/* The CPU takes over from a GPU with states in its memory. */
+static void
+test_fall_back_streams (void)
+{
+  g_autoptr (VigModel) model = random_model ("tiny_stream", 1);
+  float want[2 * CLASSES], got[2 * CLASSES];
+  GError *error = NULL;
+  g_autoptr (VigEngine) cpu = open_engine (model, "cpu", VIG_PRECISION_FP32, &error);
+  VigState *on_cpu = new_state (cpu);
+
+  g_assert_true (classify_stream (cpu, (VigMoment[]) { { on_cpu, 0 }, { on_cpu, 1000000000 } }, 2, want, &error));
+  machine ("VIG_EMU_FAIL=run:9:cudaErrorLaunchFailure");
+  g_test_expect_message ("vig", G_LOG_LEVEL_INFO, "device auto: took cuda");
+  g_test_expect_message ("vig", G_LOG_LEVEL_MESSAGE, "device auto: cpu takes over: *cudaError*");
+  g_autoptr (VigEngine) engine = open_engine (model, "auto", VIG_PRECISION_FP32, &error);
+  VigState *state = new_state (engine);
+  g_assert_true (classify_stream (engine, (VigMoment[]) { { state, 0 }, { state, 1000000000 } }, 2, got, &error));
+  g_test_assert_expected_messages ();
+  g_assert_cmpstr (vig_engine_get_device (engine), ==, "cpu");
+  g_assert_cmpmem (got, sizeof got, want, sizeof want);
+  g_assert_cmpint (emu.live (), ==, 0);
+  vig_state_free (on_cpu);
+  vig_state_free (state);
+}
+
+/* And with the last frames of a stream, which are the host's and stay. */
+static void
+test_fall_back_windows (void)
+{
+  g_autoptr (VigModel) model = random_model ("tiny_joint", 1);
+  static const guint8 pixels[SIZE * SIZE * 3];
+  const VigFrame frame = { .format = VIG_FORMAT_RGB, .width = SIZE, .height = SIZE, .data = { pixels }, .stride = { 3 * SIZE } };
+  float got[CLASSES];
+  VigOutput output = { .logits = got };
+  GError *error = NULL;
+
+  machine ("");
+  g_test_expect_message ("vig", G_LOG_LEVEL_INFO, "device auto: took cuda");
+  g_autoptr (VigEngine) engine = open_engine (model, "auto", VIG_PRECISION_FP32, &error);
+  VigState *state = vig_engine_add_state (engine, 2, &error);
+  g_test_assert_expected_messages ();
+  for (guint i = 0; i < 2; i++) {
+    VigSeen seen = { 0 };
+    VigBatch batch = { .frames = &frame, .moments = &(VigMoment) { state, i }, .windows = &(guint) { i ? 2 : 0 }, .seen = &seen,
+      .n = 1, .size = SIZE };
+    if (i == 1) {
+      machine ("VIG_EMU_FAIL=run:9:cudaErrorLaunchFailure");
+      g_test_expect_message ("vig", G_LOG_LEVEL_MESSAGE, "device auto: cpu takes over: *cudaError*");
+    }
+    g_assert_true (vig_engine_classify_batch (engine, &batch, &output, NULL, NULL, &error));
+    g_assert_cmpuint (seen.n, ==, i + 1);
+  }
+  g_test_assert_expected_messages ();
+  g_assert_cmpstr (vig_engine_get_device (engine), ==, "cpu");
+  g_assert_true (isfinite (got[0]));
+  vig_state_free (state);
+}
+
 /* The second of two is on its way before the first is waited for. */
 static void
 test_ahead (void)
@@ -824,6 +988,15 @@ main (int argc, char **argv)
     g_autofree char *path = g_strconcat ("/pipe/overlap/", orders[i], NULL);
     g_test_add_data_func (path, orders[i], test_overlap);
   }
+  for (guint i = 0; i < G_N_ELEMENTS (orders); i++) {
+    g_autofree char *streams = g_strconcat ("/pipe/overlap-streams/", orders[i], NULL);
+    g_autofree char *windows = g_strconcat ("/pipe/overlap-windows/", orders[i], NULL);
+    g_test_add_data_func (streams, orders[i], test_overlap_streams);
+    g_test_add_data_func (windows, orders[i], test_overlap_windows);
+  }
+  g_test_add_func ("/run/failing-streams", test_failing_streams);
+  g_test_add_func ("/run/fall-back-streams", test_fall_back_streams);
+  g_test_add_func ("/run/fall-back-windows", test_fall_back_windows);
   g_test_add_func ("/pipe/launches", test_launches);
   g_test_add_func ("/pipe/memory", test_memory);
   g_test_add_func ("/pipe/ahead", test_ahead);

@@ -22,8 +22,9 @@ import streams
 LABELS = p.LABELS + ["frozen", "flicker", "rolling", "shaking", "stuttering"]
 LENGTH, RATE, NONE = 80, 25, -1
 SIZES = [(320, 240), (320, 240), (352, 288), (320, 180), (400, 224), (480, 270), (640, 360)]
-SHARES = {"normal": 24, "defocused": 5, "covered": 7, "over-exposed": 4, "black": 3, "test-pattern": 5, "snow": 2, "solid-colour": 3,
-          "blocky": 8, "frozen": 10, "flicker": 8, "rolling": 7, "shaking": 8, "stuttering": 8}
+# mostly what needs clips: the faults of frames come from the frames' own ring too (train_stream.py)
+SHARES = {"normal": 26, "defocused": 2, "covered": 4, "over-exposed": 1, "black": 1, "test-pattern": 2, "snow": 1, "solid-colour": 1,
+          "blocky": 7, "frozen": 10, "flicker": 9, "rolling": 10, "shaking": 14, "stuttering": 14}
 RUN_LENGTH, RUN_WIDTH = 500, 480
 
 
@@ -420,6 +421,10 @@ class ClipRing:
         return clip, rng.integers(1, len(clip))
 
 
+def open_sources(cache, split, rng):
+    return sources.Sources(cache, split, rng), [np.load(f, mmap_mode="r") for f in sorted(glob.glob(f"{cache}/{split}-run-*.npy"))]
+
+
 def deal(n):
     names = np.array([name for name, share in SHARES.items() for _ in range(share)])
     np.random.default_rng(2).shuffle(names)
@@ -430,8 +435,7 @@ def main(cache, path, clips=1600, seed=0):
     cv2.setNumThreads(1)
     rng = np.random.default_rng(int(seed) or None)
     split = "valid" if "valid" in path else "train"
-    pictures = sources.Sources(cache, split, rng)
-    runs = [np.load(f, mmap_mode="r") for f in sorted(glob.glob(f"{cache}/{split}-run-*.npy"))]
+    pictures, runs = open_sources(cache, split, rng)
     ring = ClipRing(path, int(clips))
     names = deal(int(clips))
     for i in range(ring.filled(), int(clips)):

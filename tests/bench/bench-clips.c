@@ -319,8 +319,8 @@ static gboolean
 run (const Options *o, GError **error)
 {
   static const struct { const char *name; VigConfig config; } made[] = {
-    { "camera-health-clip", { FALSE, 1, { 96 }, { 6 }, { 3 }, 160, 15, TRUE, TRUE,
-        { .n_after = 1, .after = { 4 }, .grid = 5, .width = 96, .heads = 3, .step = 0.2, .max_elapsed = 4, .difference = 16 } } },
+    { "camera-health-clip", { FALSE, 1, { 96 }, { 6 }, { 3 }, 160, 14, TRUE, TRUE,
+        { .n_after = 1, .after = { 4 }, .grid = 5, .width = 192, .heads = 12, .step = 0.2, .max_elapsed = 4, .difference = 32 } } },
     { "vig_t-clip", { FALSE, 1, { 192 }, { 12 }, { 3 }, 224, 1000, TRUE, TRUE,
         { .n_after = 2, .after = { 5, 9 }, .grid = 5, .width = 192, .heads = 3, .step = 0.2, .max_elapsed = 4, .difference = 16 } } },
   };

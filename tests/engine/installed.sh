@@ -24,7 +24,8 @@ complete() {
     include/gst-vig-1.0/vig/frame.h include/gst-vig-1.0/vig/shared.h include/gst-vig-1.0/vig/error.h bin/vig-infer bin/vig-bench \
     bin/vig-timeline bin/vig-cameras share/gst-vig/examples/vig-cameras.c share/gst-vig/examples/two-classifiers.py \
     bin/vig-convert-checkpoint \
-    "$modeldir/camera-health.safetensors" "$modeldir/camera-health.md" share/licenses/gst-vig/LICENSE; do
+    "$modeldir/camera-health.safetensors" "$modeldir/camera-health.md" \
+    "$modeldir/camera-health-clip.safetensors" "$modeldir/camera-health-clip.md" share/licenses/gst-vig/LICENSE; do
     [ -e "$at/$f" ] || { echo "missing: $f"; missing=1; }
   done
   return $missing

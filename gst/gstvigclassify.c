@@ -828,13 +828,16 @@ static GstFlowReturn
 pass_frame (GstVigClassify *self, GstVigFlight *flight)
 {
   gboolean told;
+  guint n_shed;
   GstFlowReturn flow = GST_FLOW_FLUSHING;
-  if (finish (self, flight)) {
+  if (!finish (self, flight)) {
+    gst_vig_flight_leave (flight, &n_shed); /* over at once if nothing of it has begun: the next frame makes up for its window */
+  } else {
     flow = gst_vig_queue_get_flow (&self->queue, &told);
     if (flow >= GST_FLOW_OK)
       flow = send_frame (self, flight);
-    gst_clear_buffer (&flight->buffer);
   }
+  gst_clear_buffer (&flight->buffer);
   put_away (self, flight);
   return flow;
 }

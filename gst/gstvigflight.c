@@ -14,11 +14,10 @@ flight_get_type (void)
   return type;
 }
 
-/* A window whose result nobody has taken (it was shed, dropped by a flush, or failed) is made up for. */
+/* A window whose result nobody takes (it was shed, dropped by a flush, or failed) is made up for. */
 static void
-forget_shot (GstVigShot *shot)
+settle (GstVigShot *shot)
 {
-  vig_state_free (shot->request.state);
   if (shot->owed && !shot->taken)
     g_atomic_int_set (shot->owed, TRUE);
   g_clear_pointer (&shot->owed, g_atomic_rc_box_release);
@@ -31,8 +30,10 @@ flight_free (GstVigFlight *flight)
   gst_vig_flight_leave (flight, &n_shed);
   gst_vig_queue_wait_all_computed (flight->queue, &flight->out);
   gst_vig_flight_is_over (flight);
-  for (guint i = 0; i < flight->n_shots; i++)
-    forget_shot (&flight->shots[i]);
+  for (guint i = 0; i < flight->n_shots; i++) {
+    vig_state_free (flight->shots[i].request.state);
+    settle (&flight->shots[i]);
+  }
   g_free (flight->shots);
   g_free (flight->logits);
   g_free (flight->probabilities);
@@ -213,6 +214,7 @@ cancel (GstVigFlight *flight)
       continue;
     shot->state = GST_VIG_SHOT_NONE;
     g_clear_error (&shot->request.error);
+    settle (shot); /* here: the next frame may come before this flight is freed */
     n++;
   }
   if (n > 0)

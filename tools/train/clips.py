@@ -18,6 +18,7 @@ import degrade
 import picture as p
 import sources
 import streams
+from ring import Ring
 
 LABELS = p.LABELS + ["frozen", "flicker", "rolling", "shaking", "stuttering"]
 LENGTH, RATE, NONE = 80, 25, -1
@@ -394,7 +395,7 @@ def render(rng, pictures, runs, name):
         return np.stack(views), labels
 
 
-class ClipRing:
+class ClipRing(Ring):
     """Rendered clips in a file: pixels [N,LENGTH,160,160,3], labels [N,LENGTH]."""
 
     def __init__(self, path, clips=None):
@@ -406,14 +407,6 @@ class ClipRing:
         self.pixels = open_("pixels.u8", np.uint8, (clips, LENGTH, p.SIZE, p.SIZE, 3))
         self.labels = open_("labels.i1", np.int8, (clips, LENGTH))
         self.filled_file = os.path.join(path, "filled")
-
-    def filled(self):
-        return int(open(self.filled_file).read() or 0) if os.path.exists(self.filled_file) else 0
-
-    def set_filled(self, n):
-        with open(self.filled_file + ".new", "w") as f:
-            f.write(str(n))
-        os.replace(self.filled_file + ".new", self.filled_file)
 
     def neighbours(self, rng):
         """A clip, at some rate, and the number of a frame that has one before it."""

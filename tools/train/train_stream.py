@@ -204,8 +204,8 @@ def start(backbone, data):
 
 
 def make_heard(rest, data):
-    """What is new begins a third as loud as the tokens, or half of that: with the usual weights it was 400 times quieter, and learned
-    for a thousand steps to be heard at all."""
+    """What is new begins a third as loud as the tokens, or half of that: with the usual weights it was 400 times quieter, and the
+    validation loss after some 580 steps 0.77, where it is 0.67 so."""
     cells, elapsed, at, tokens, _ = data.batch(np.random.default_rng(0), np.arange(0, len(data.lengths), len(data.lengths) // 40), False)
     block, side = rest.block, int(tokens.shape[2] ** 0.5)
     with torch.no_grad():
@@ -223,7 +223,7 @@ def make_heard(rest, data):
 
 def statistics(backbone, cells, module, state):
     """A memory that begins as running means and products of what the backbone was taught to tell of a cell (how much has changed,
-    how it has moved…), which faults in time are made of: from random weights it found little of that in a thousand steps.
+    how it has moved…), which faults in time are made of.
 
     Told of a cell: [1, x1 … x5], of unit variance. Half of the heads remember for half a second, half for two; of each half the
     first adds up v, the others (1 + xi) v. The first entries of v are what is told, and the 1 keeps the scale through g_norm.

@@ -5,8 +5,9 @@ typedef struct {
   guint class;
   GQuark label;
   GstVigMoment first; /* the first that is known; NONE: none is */
-  double sum; /* of the confidences of, */
-  guint n;    /* as many answers */
+  double sum;  /* of the confidences of, */
+  guint n;     /* as many answers */
+  double peak; /* the greatest of them */
 } Open;
 
 /* What is known of a tracked object. */
@@ -112,6 +113,7 @@ tell (GstVigSegments *segments, const Open *open, const GstVigMoment *last, cons
   GstStructure *message = gst_structure_new ("vig-segment",
       "label", G_TYPE_STRING, g_quark_to_string (open->label),
       "confidence", G_TYPE_DOUBLE, open->sum / open->n,
+      "peak", G_TYPE_DOUBLE, open->peak,
       "start", G_TYPE_UINT64, m.pts, "end", G_TYPE_UINT64, m.end,
       "stream-start", G_TYPE_UINT64, m.stream, "stream-end", G_TYPE_UINT64, m.stream_end,
       "running-start", G_TYPE_UINT64, m.running, "running-end", G_TYPE_UINT64, m.running_end,
@@ -169,6 +171,7 @@ add_answer (GstVigSegments *segments, GstVigSubject *subject, const Object *obje
       open.first = *moment;
     open.sum += p;
     open.n++;
+    open.peak = MAX (open.peak, p);
     g_array_append_val (now, open);
   }
   segments->scratch = subject->open;

@@ -104,13 +104,13 @@ start_segment (GstHarness *h, double rate, GstClockTime time, GstClockTime base)
 typedef struct {
   gboolean open;
   int from;
-  double sum;
+  double sum, peak;
   guint n;
 } Open;
 
 typedef struct {
   int class, from, to;
-  double confidence;
+  double confidence, peak;
   guint answers;
 } Found;
 
@@ -124,7 +124,7 @@ compare_found (gconstpointer a, gconstpointer b)
 static void
 end_one (GArray *found, Open *o, int class, int to, guint min_frames)
 {
-  const Found f = { class, o->from, to, o->sum / o->n, o->n };
+  const Found f = { class, o->from, to, o->sum / o->n, o->peak, o->n };
   if (o->open && to - o->from >= (int) min_frames)
     g_array_append_val (found, f);
   *o = (Open) { 0 };
@@ -150,6 +150,7 @@ follow (GArray *found, Open open[TINY_CLASSES], GstBuffer *buffer, int i, double
       *o = (Open) { .open = TRUE, .from = i };
     if (o->open) {
       o->sum += p;
+      o->peak = MAX (o->peak, p);
       o->n++;
       n_open++;
     }
@@ -167,8 +168,8 @@ read_found (GstHarness *h)
     for (int class = 0; class < TINY_CLASSES; class++)
       if (g_str_equal (tiny_labels[class], gst_structure_get_string (s, "label")))
         f.class = class;
-    g_assert_true (gst_structure_get (s, "confidence", G_TYPE_DOUBLE, &f.confidence, "answers", G_TYPE_UINT, &f.answers,
-            NULL));
+    g_assert_true (gst_structure_get (s, "confidence", G_TYPE_DOUBLE, &f.confidence, "peak", G_TYPE_DOUBLE, &f.peak,
+            "answers", G_TYPE_UINT, &f.answers, NULL));
     g_array_append_val (told, f);
     gst_message_unref (message);
   }
@@ -230,6 +231,7 @@ test_definition (void)
       g_assert_cmpint (a->to, ==, b->to);
       g_assert_cmpuint (a->answers, ==, b->answers);
       g_assert_cmpfloat_with_epsilon (a->confidence, b->confidence, 1e-12);
+      g_assert_cmpfloat (a->peak, ==, b->peak);
     }
     if (cases[t].enter < 1)
       g_assert_cmpuint (told->len, >, 5);

@@ -41,3 +41,20 @@ vig_labelled_free (VigLabelled *labelled)
   g_array_unref (labelled->thumbnails);
   g_free (labelled);
 }
+
+const VigScore *
+vig_labelled_best (const VigLabelled *labelled, GstClockTime time)
+{
+  guint from = 0, to = labelled->frames->len; /* the first frame that is later lies in from … to */
+  while (from < to) {
+    guint middle = from + (to - from) / 2;
+    if (g_array_index (labelled->frames, VigLabelledFrame, middle).time <= time)
+      from = middle + 1;
+    else
+      to = middle;
+  }
+  if (labelled->frames->len == 0)
+    return NULL;
+  const GArray *scores = g_array_index (labelled->frames, VigLabelledFrame, MAX (from, 1) - 1).scores;
+  return scores->len ? &g_array_index (scores, VigScore, 0) : NULL;
+}

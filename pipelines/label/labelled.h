@@ -46,4 +46,7 @@ VigLabelled *vig_labelled_new (const char *input);
 void vig_labelled_free (VigLabelled *labelled); /* NULL is allowed */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (VigLabelled, vig_labelled_free)
 
+/* (nullable): the first label of the last frame that is not later than `time` (or of the first of all). */
+const VigScore *vig_labelled_best (const VigLabelled *labelled, GstClockTime time);
+
 #endif

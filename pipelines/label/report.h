@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A page to look at for each video, and one that lists them all: HTML that needs nothing but a browser. */
+#ifndef VIG_REPORT_H
+#define VIG_REPORT_H
+
+#include "labelled.h"
+
+/* The page of one video, which will lie at `path`. */
+GString *vig_report_page (const VigLabelled *video, const char *path);
+
+/* The page that links to `pages` (of char *, paths), in this order; it will lie at `path`. All that it says of a video is read
+ * from the head of its page; one that cannot be read is listed with the reason. */
+GString *vig_report_index (const GPtrArray *pages, const char *path);
+
+#endif

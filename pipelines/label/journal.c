@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include <glib/gstdio.h>
-#include <json-glib/json-glib.h>
+
+#include "jsonl.h"
 
 #define FILE_NAME "vig-label.journal"
 #define VERSION 1
@@ -31,73 +31,33 @@ vig_entry_free (VigEntry *entry)
 
 /* ---- a line ------------------------------------------------------------------------------------------------------- */
 
-static const char *
-get_string (JsonObject *object, const char *member)
-{
-  JsonNode *node = json_object_get_member (object, member);
-  return node && JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == G_TYPE_STRING ? json_node_get_string (node)
-      : NULL;
-}
-
-static double
-get_number (JsonObject *object, const char *member)
-{
-  JsonNode *node = json_object_get_member (object, member);
-  const double value = node && JSON_NODE_HOLDS_VALUE (node) ? json_node_get_double (node) : -1;
-  return isfinite (value) && value <= 9e15 ? value : -1; /* as far as whole numbers are exact */
-}
-
 VigEntry *
 vig_entry_parse (const char *line, gsize size)
 {
-  g_autoptr (JsonParser) parser = json_parser_new ();
-  if (size > G_MAXINT || !g_utf8_validate_len (line, size, NULL) || !json_parser_load_from_data (parser, line, (gssize) size, NULL))
+  g_autoptr (JsonParser) parser = vig_jsonl_parse (line, size);
+  JsonObject *object = parser ? vig_jsonl_get_object (parser) : NULL;
+  if (!object || vig_jsonl_get_number (object, "journal") != VERSION)
     return NULL;
-  JsonNode *root = json_parser_get_root (parser);
-  JsonObject *object = root && JSON_NODE_HOLDS_OBJECT (root) ? json_node_get_object (root) : NULL;
-  if (!object || get_number (object, "journal") != VERSION)
-    return NULL;
-  const char *key = get_string (object, "key"), *name = get_string (object, "name");
-  const double frames = get_number (object, "frames"), segments = get_number (object, "segments");
-  const double duration = get_number (object, "duration");
+  const char *key = vig_jsonl_get_string (object, "key"), *name = vig_jsonl_get_string (object, "name");
+  const double frames = vig_jsonl_get_number (object, "frames"), segments = vig_jsonl_get_number (object, "segments");
+  const double duration = vig_jsonl_get_number (object, "duration");
   if (!key || !name || !*name || strchr (name, '/') || frames < 0 || segments < 0 || duration < 0)
     return NULL;
   VigEntry *entry = g_new0 (VigEntry, 1);
-  *entry = (VigEntry) { .key = g_strdup (key), .name = g_strdup (name), .error = g_strdup (get_string (object, "error")),
+  *entry = (VigEntry) { .key = g_strdup (key), .name = g_strdup (name), .error = g_strdup (vig_jsonl_get_string (object, "error")),
     .frames = (guint64) frames, .segments = (guint64) segments, .duration = duration };
   return entry;
-}
-
-static void
-add_text (JsonBuilder *builder, const char *name, const char *text)
-{
-  json_builder_set_member_name (builder, name);
-  if (text)
-    json_builder_add_string_value (builder, text);
-  else
-    json_builder_add_null_value (builder);
 }
 
 char *
 vig_entry_to_line (const VigEntry *entry)
 {
-  g_autoptr (JsonBuilder) builder = json_builder_new ();
-  json_builder_begin_object (builder);
-  json_builder_set_member_name (builder, "journal");
-  json_builder_add_int_value (builder, VERSION);
-  add_text (builder, "key", entry->key);
-  add_text (builder, "name", entry->name);
-  json_builder_set_member_name (builder, "frames");
-  json_builder_add_int_value (builder, (gint64) entry->frames);
-  json_builder_set_member_name (builder, "segments");
-  json_builder_add_int_value (builder, (gint64) entry->segments);
-  json_builder_set_member_name (builder, "duration");
-  json_builder_add_double_value (builder, entry->duration);
-  add_text (builder, "error", entry->error);
-  json_builder_end_object (builder);
-  g_autoptr (JsonNode) root = json_builder_get_root (builder);
-  g_autofree char *text = json_to_string (root, FALSE);
-  return g_strconcat (text, "\n", NULL);
+  g_autofree char *key = vig_json_quote (entry->key), *name = vig_json_quote (entry->name), *error = vig_json_quote (entry->error);
+  char duration[G_ASCII_DTOSTR_BUF_SIZE];
+  g_ascii_formatd (duration, sizeof duration, "%.3f", entry->duration);
+  return g_strdup_printf ("{\"journal\": %d, \"key\": %s, \"name\": %s, \"frames\": %" G_GUINT64_FORMAT
+      ", \"segments\": %" G_GUINT64_FORMAT ", \"duration\": %s, \"error\": %s}\n", VERSION, key, name, entry->frames,
+      entry->segments, duration, error);
 }
 
 /* ---- the file ----------------------------------------------------------------------------------------------------- */

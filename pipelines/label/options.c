@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "plan.h"
+
 #define DEFAULT_MODEL MODEL_DIR "/camera-health-clip.safetensors"
 
 static const struct {
@@ -67,7 +69,7 @@ parse_shard (VigOptions *options, const char *text, GError **error)
   char *end;
   const guint64 shard = g_ascii_strtoull (text, &end, 10);
   const guint64 n = *end == '/' ? g_ascii_strtoull (end + 1, &end, 10) : 0;
-  if (!g_ascii_isdigit (*text) || *end || shard < 1 || shard > n || n > 1000000)
+  if (!g_ascii_isdigit (*text) || *end || shard < 1 || shard > n || n > VIG_MAX_SHARDS)
     return refuse (error, "--shard: expected I/N with I from 1 to N, found \"%s\"", text);
   options->shard = (guint) shard - 1;
   options->n_shards = (guint) n;

@@ -1,26 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "outputs.h"
 
+#include <errno.h>
 #include <string.h>
 
-#include <json-glib/json-glib.h>
+#include <glib/gstdio.h>
 
 #include "files.h"
+#include "jsonl.h"
 
 #define VERSION 1
 
 /* ---- JSON --------------------------------------------------------------------------------------------------------- */
-
-/* (transfer full): with its quotes; NULL becomes null. */
-static char *
-quote (const char *text)
-{
-  if (!text)
-    return g_strdup ("null");
-  g_autofree char *valid = g_utf8_make_valid (text, -1);
-  g_autoptr (JsonNode) node = json_node_init_string (json_node_alloc (), valid);
-  return json_to_string (node, FALSE);
-}
 
 /* Seconds, to the nanosecond; digits by hand, since printf() would write the decimal comma of the user's language. */
 static void
@@ -39,7 +30,7 @@ put_confidence (FILE *out, double confidence)
 static void
 put_score (FILE *out, const VigScore *score)
 {
-  g_autofree char *label = quote (g_quark_to_string (score->label));
+  g_autofree char *label = vig_json_quote (g_quark_to_string (score->label));
   fprintf (out, "{\"label\": %s, \"confidence\": ", label);
   put_confidence (out, score->confidence);
   fputc ('}', out);
@@ -48,7 +39,7 @@ put_score (FILE *out, const VigScore *score)
 static void
 put_video (FILE *out, const VigLabelled *l, const VigInput *input, const char *name)
 {
-  g_autofree char *uri = quote (input->uri), *model = quote (l->model), *created = quote (l->created), *error = quote (l->error);
+  g_autofree char *uri = vig_json_quote (input->uri), *model = vig_json_quote (l->model), *created = vig_json_quote (l->created), *error = vig_json_quote (l->error);
   fprintf (out, "{\"type\": \"video\", \"input\": %s, \"version\": %d, \"uri\": %s, \"model\": %s, \"model_hash\": \"%s\", "
       "\"duration\": ", name, VERSION, uri, model, l->model_hash);
   put_time (out, l->duration);
@@ -73,7 +64,7 @@ put_frame (FILE *out, const VigLabelledFrame *frame, const char *name)
 static void
 put_segment (FILE *out, const VigLabelledSegment *segment, const char *name)
 {
-  g_autofree char *label = quote (g_quark_to_string (segment->label));
+  g_autofree char *label = vig_json_quote (g_quark_to_string (segment->label));
   fprintf (out, "{\"type\": \"segment\", \"input\": %s, \"start\": ", name);
   put_time (out, segment->start);
   fputs (", \"end\": ", out);
@@ -88,7 +79,7 @@ put_segment (FILE *out, const VigLabelledSegment *segment, const char *name)
 static void
 write_jsonl (FILE *out, const VigLabelled *l, const VigInput *input, const VigOptions *options)
 {
-  g_autofree char *name = quote (l->input);
+  g_autofree char *name = vig_json_quote (l->input);
   put_video (out, l, input, name);
   for (guint i = 0; i < l->frames->len; i++)
     put_frame (out, &g_array_index (l->frames, VigLabelledFrame, i), name);
@@ -209,7 +200,7 @@ put_region (FILE *out, const VigLabelled *l, guint i)
 {
   const VigLabelledSegment *segment = &g_array_index (l->segments, VigLabelledSegment, i);
   const guint64 first = frame_at (l, segment->start), next = frame_at (l, segment->end);
-  g_autofree char *label = quote (g_quark_to_string (segment->label));
+  g_autofree char *label = vig_json_quote (g_quark_to_string (segment->label));
   fprintf (out, "%s\n      {\"id\": \"s%u\", \"from_name\": \"videoLabels\", \"to_name\": \"video\", \"type\": \"timelinelabels\", "
       "\"score\": ", i ? "," : "", i + 1);
   put_confidence (out, segment->mean);
@@ -238,8 +229,8 @@ make_media_url (const VigInput *input, const VigLabelled *l, const VigOptions *o
 static void
 write_label_studio (FILE *out, const VigLabelled *l, const VigInput *input, const VigOptions *options)
 {
-  g_autofree char *url = make_media_url (input, l, options), *video = quote (url), *name = quote (l->input);
-  g_autofree char *version = g_strdup_printf ("%s %.12s", l->model, l->model_hash), *model = quote (version);
+  g_autofree char *url = make_media_url (input, l, options), *video = vig_json_quote (url), *name = vig_json_quote (l->input);
+  g_autofree char *version = g_strdup_printf ("%s %.12s", l->model, l->model_hash), *model = vig_json_quote (version);
   char fps[G_ASCII_DTOSTR_BUF_SIZE];
   g_ascii_formatd (fps, sizeof fps, "%.6g", l->fps_n > 0 && l->fps_d > 0 ? (double) l->fps_n / l->fps_d : 25.0);
   fprintf (out, "[\n{\"data\": {\"video\": %s, \"fps\": %s, \"input\": %s},\n  \"predictions\": [{\"model_version\": %s, "
@@ -273,6 +264,22 @@ vig_output_path (const VigOutput *output, const char *folder, const char *name)
 {
   g_autofree char *file = g_strconcat (name, output->suffix, NULL);
   return g_build_filename (folder, "videos", file, NULL);
+}
+
+VigJournal *
+vig_outputs_open (const VigOptions *options, GError **error)
+{
+  g_autofree char *videos = vig_outputs_folder (options->output);
+  if (g_mkdir_with_parents (videos, 0777) != 0) {
+    g_set_error (error, G_FILE_ERROR, (int) g_file_error_from_errno (errno), "%s: cannot be made: %s", videos, g_strerror (errno));
+    return NULL;
+  }
+  g_autoptr (VigJournal) journal = vig_journal_open (options->output, error);
+  if (!journal || !vig_folder_sync (options->output, error))
+    return NULL;
+  vig_folder_sweep (options->output);
+  vig_folder_sweep (videos);
+  return g_steal_pointer (&journal);
 }
 
 gboolean

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "inputs.h"
+#include "journal.h"
 #include "labelled.h"
 #include "options.h"
 
@@ -26,6 +27,9 @@ extern const guint vig_n_outputs;
 /* (transfer full): where it is, below the output @folder */
 char *vig_output_path (const VigOutput *output, const char *folder, const char *name);
 char *vig_outputs_folder (const char *folder);
+
+/* Makes the output folder, takes it for this process, and removes what one that was killed has left half written. */
+VigJournal *vig_outputs_open (const VigOptions *options, GError **error);
 
 /* All that the options ask for are there. */
 gboolean vig_outputs_exist (const VigOptions *options, const char *name);

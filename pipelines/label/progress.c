@@ -211,7 +211,7 @@ vig_progress_say (VigProgress *progress, gboolean is_error, const char *format, 
 void
 vig_progress_end (VigProgress *progress, const VigTotals *t)
 {
-  const double wall = (double) (g_get_monotonic_time () - t->start) / G_USEC_PER_SEC;
+  const double wall = MAX ((double) (g_get_monotonic_time () - t->start) / G_USEC_PER_SEC, 1e-3);
   if (progress->quiet)
     return;
   clear_bars (progress);
@@ -220,7 +220,12 @@ vig_progress_end (VigProgress *progress, const VigTotals *t)
   printf ("labelled    %10u\n", t->done - t->failed);
   printf ("failed      %10u\n", t->failed + t->failed_before);
   printf ("done before %10u\n", t->before - t->failed_before);
-  printf ("frames      %10" G_GUINT64_FORMAT "   %.0f a second\n", t->frames, (double) t->frames / MAX (wall, 1e-3));
-  printf ("video       %10s   in %s, %.1f times real time\n", media, took, t->media / MAX (wall, 1e-3));
+  printf ("frames      %10" G_GUINT64_FORMAT, t->frames);
+  if (t->start)
+    printf ("   %.0f a second", (double) t->frames / wall);
+  printf ("\nvideo       %10s", media);
+  if (t->start)
+    printf ("   in %s, %.1f times real time", took, t->media / wall);
+  printf ("\n");
   fflush (stdout);
 }

@@ -1,21 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "run.h"
 
-#include <errno.h>
 #include <signal.h>
-#include <string.h>
-#include <sys/resource.h>
+#include <stdio.h>
+#include <unistd.h>
 
-#include <glib/gstdio.h>
-
-#include "files.h"
+#include "combine.h"
 #include "inputs.h"
 #include "job.h"
 #include "journal.h"
+#include "load.h"
+#include "merge.h"
 #include "outputs.h"
+#include "plan.h"
 #include "progress.h"
 
 #define WAIT_USEC 100000
+/* A job gives up by itself what stands still; one that then does not come back (an element that hangs while it is stopped) is left
+ * alone after this much more, or this much when the run is to stop. */
+#define PATIENCE_SECONDS 30.0
+#define STOPPING_SECONDS 10.0
+#define MOST_NAMED 20
+
+enum { RUNNING, FINISHED, ABANDONED };
 
 /* One input that runs, in a thread of its own. */
 typedef struct {
@@ -25,6 +32,9 @@ typedef struct {
   VigJob *job;
   VigLabelled *labelled;
   GError *error; /* its outputs cannot be written */
+  gint state;    /* atomic */
+  gint64 beat;   /* of the job, when it was last looked at */
+  double still;  /* seconds since then, in turns of the main loop */
 } Task;
 
 typedef struct Run {
@@ -37,8 +47,11 @@ typedef struct Run {
   VigClassifiers *classifiers;
   VigProgress *progress;
   VigTotals totals;
-  GPtrArray *running;  /* of Task */
+  VigLoad load;
+  double engine;         /* seconds that it was at work for inputs that are done */
+  GPtrArray *running;    /* of Task */
   GAsyncQueue *finished; /* of Task */
+  guint abandoned;
   gboolean stopping;
 } Run;
 
@@ -70,12 +83,18 @@ is_done (const Run *run, const VigInput *input, const VigEntry *entry)
       && vig_outputs_exist (o, input->name);
 }
 
+static gboolean
+is_mine (const Run *run, const VigInput *input)
+{
+  return input->index % run->options->n_shards == run->options->shard;
+}
+
 static void
 look_what_is_done (Run *run)
 {
   for (guint i = 0; i < run->inputs->len; i++) {
     VigInput *input = run->inputs->pdata[i];
-    if (input->index % run->options->n_shards != run->options->shard)
+    if (!is_mine (run, input))
       continue;
     const VigEntry *entry = vig_journal_find (run->journal, input->name);
     run->totals.inputs++;
@@ -87,6 +106,38 @@ look_what_is_done (Run *run)
       run->totals.bytes += input->size;
     }
   }
+}
+
+/* Of all inputs of all shards, and of what the results depend on. */
+static char *
+hash_list (const Run *run)
+{
+  g_autoptr (GChecksum) sum = g_checksum_new (G_CHECKSUM_SHA256);
+  g_checksum_update (sum, (const guchar *) run->options->model_hash, -1);
+  g_checksum_update (sum, (const guchar *) run->described, -1);
+  for (guint i = 0; i < run->inputs->len; i++) {
+    g_checksum_update (sum, (const guchar *) ((VigInput *) run->inputs->pdata[i])->name, -1);
+    g_checksum_update (sum, (const guchar *) "\n", 1);
+  }
+  return g_strdup (g_checksum_get_string (sum));
+}
+
+static gboolean
+write_plan (const Run *run, GError **error)
+{
+  const VigOptions *o = run->options;
+  g_autoptr (VigPlan) plan = vig_plan_new ();
+  plan->shard = o->shard;
+  plan->n_shards = o->n_shards;
+  plan->n_inputs = run->inputs->len;
+  plan->formats = o->formats;
+  plan->list = hash_list (run);
+  for (guint i = 0; i < run->inputs->len; i++) {
+    const VigInput *input = run->inputs->pdata[i];
+    if (is_mine (run, input))
+      vig_plan_add (plan, input->index, g_strdup (input->name), make_key (run, input), vig_input_display (input));
+  }
+  return vig_plan_write (plan, o->output, error);
 }
 
 /* ---- one input ---------------------------------------------------------------------------------------------------- */
@@ -104,15 +155,32 @@ check_unchanged (Task *task)
   g_free (now.problem);
 }
 
+static void
+task_free (Task *task)
+{
+  vig_job_free (task->job);
+  vig_labelled_free (task->labelled);
+  g_clear_error (&task->error);
+  g_free (task->display);
+  g_free (task->key);
+  g_free (task);
+}
+
 static gpointer
 work (gpointer data)
 {
   Task *task = data;
   Run *run = task->run;
-  task->labelled = vig_job_run (task->job);
+  VigLabelled *labelled = vig_job_run (task->job);
+  if (!g_atomic_int_compare_and_exchange (&task->state, RUNNING, FINISHED)) {
+    vig_labelled_free (labelled); /* too late: nobody knows of it any more */
+    task_free (task);
+    return NULL;
+  }
+  task->labelled = labelled;
   if (!vig_job_is_cancelled (task->job)) {
     check_unchanged (task);
-    vig_outputs_write (run->options, task->input, task->labelled, &task->error);
+    vig_outputs_write (run->options, task->input, labelled, &task->error);
   }
   g_async_queue_push (run->finished, task);
   return NULL;
@@ -129,40 +197,30 @@ start_next (Run *run)
   g_thread_unref (g_thread_new ("input", work, task));
 }
 
-static void
-task_free (Task *task)
-{
-  vig_job_free (task->job);
-  vig_labelled_free (task->labelled);
-  g_clear_error (&task->error);
-  g_free (task->display);
-  g_free (task->key);
-  g_free (task);
-}
-
 static VigEntry *
-make_entry (const Task *task)
+make_entry (const Task *task, const VigLabelled *l)
 {
-  const VigLabelled *l = task->labelled;
   VigEntry *entry = g_new0 (VigEntry, 1);
   *entry = (VigEntry) { .key = g_strdup (task->key), .name = g_strdup (task->input->name), .error = g_strdup (l->error),
     .frames = l->frames->len, .segments = l->segments->len, .duration = (double) l->duration / GST_SECOND };
   return entry;
 }
 
+/* What cannot be read is looked at in every run, but is not news in every one. */
+static gboolean
+is_news (const Run *run, const VigEntry *entry)
+{
+  const VigEntry *old = vig_journal_find (run->journal, entry->name);
+  return !old || !g_str_equal (old->key, entry->key) || g_strcmp0 (old->error, entry->error) != 0 || old->frames != entry->frames
+      || old->segments != entry->segments;
+}
+
 /* The results are on disk: now they count. GFileError: nothing more can be written */
 static gboolean
-finish (Run *run, Task *task, GError **error)
+count (Run *run, const Task *task, const VigLabelled *l, GError **error)
 {
-  const VigLabelled *l = task->labelled;
   VigTotals *t = &run->totals;
-  g_ptr_array_remove (run->running, task);
-  if (vig_job_is_cancelled (task->job))
-    return TRUE;
-  if (task->error) {
-    g_propagate_error (error, g_steal_pointer (&task->error));
-    return FALSE;
-  }
+  VigEntry *entry = make_entry (task, l);
   t->done++;
   t->frames += l->frames->len;
   t->media += (double) l->duration / GST_SECOND;
@@ -174,7 +232,47 @@ finish (Run *run, Task *task, GError **error)
   } else {
     vig_progress_say (run->progress, FALSE, "%s: %u frames, %u segments", task->display, l->frames->len, l->segments->len);
   }
-  return vig_journal_add (run->journal, make_entry (task), error);
+  if (is_news (run, entry))
+    return vig_journal_add (run->journal, entry, error);
+  vig_entry_free (entry);
+  return TRUE;
+}
+
+static gboolean
+finish (Run *run, Task *task, GError **error)
+{
+  VigJobProgress at;
+  gboolean ok = TRUE;
+  g_ptr_array_remove (run->running, task);
+  vig_job_get_progress (task->job, &at);
+  run->engine += at.engine;
+  if (task->error) {
+    g_propagate_error (error, g_steal_pointer (&task->error));
+    ok = FALSE;
+  } else if (!vig_job_is_cancelled (task->job)) {
+    ok = count (run, task, task->labelled, error);
+  }
+  task_free (task);
+  return ok;
+}
+
+/* What hangs where nothing can end it, in an element that is being stopped say, is left to itself. */
+static gboolean
+abandon (Run *run, Task *task, GError **error)
+{
+  gboolean ok = TRUE;
+  if (!g_atomic_int_compare_and_exchange (&task->state, RUNNING, ABANDONED))
+    return TRUE; /* it has come back just now */
+  g_autoptr (VigLabelled) labelled = vig_labelled_new (task->display);
+  labelled->model = g_strdup (run->options->model_name);
+  labelled->model_hash = g_strdup (run->options->model_hash);
+  labelled->error = g_strdup ("it hangs and cannot be stopped");
+  g_ptr_array_remove (run->running, task);
+  run->abandoned++;
+  if (!vig_job_is_cancelled (task->job))
+    ok = vig_outputs_write (run->options, task->input, labelled, error) && count (run, task, labelled, error);
+  vig_job_cancel (task->job);
+  return ok;
 }
 
 /* ---- all of them -------------------------------------------------------------------------------------------------- */
@@ -191,10 +289,25 @@ show (Run *run)
   vig_progress_show (run->progress, &run->totals, running, run->running->len);
 }
 
-static guint
-get_limit (const Run *run)
+/* Stillness is counted in turns, as in a job. @waited: seconds of this one */
+static gboolean
+watch (Run *run, double waited, GError **error)
 {
-  return run->options->jobs > 0 ? (guint) run->options->jobs : g_get_num_processors ();
+  const double most = run->stopping ? STOPPING_SECONDS : 2 * run->options->stall_timeout + PATIENCE_SECONDS;
+  double engine = run->engine;
+  gboolean ok = TRUE;
+  for (guint i = run->running->len; ok && i-- > 0;) {
+    Task *task = run->running->pdata[i];
+    VigJobProgress at;
+    vig_job_get_progress (task->job, &at);
+    engine += at.engine;
+    task->still = at.beat == task->beat ? task->still + waited : 0;
+    task->beat = at.beat;
+    if (task->still > most)
+      ok = abandon (run, task, error);
+  }
+  vig_load_look (&run->load, engine, run->running->len >= run->load.limit && run->next < run->todo->len);
+  return ok;
 }
 
 static void
@@ -204,45 +317,41 @@ cancel_all (Run *run)
     vig_job_cancel (((Task *) run->running->pdata[i])->job);
 }
 
-/* Until all are done, or it has to stop. */
+/* Until all are done, or it has to stop. @error: its outputs cannot be written */
 static gboolean
 label_all (Run *run, GError **error)
 {
-  gboolean ok = TRUE;
+  GError *first = NULL;
   while (run->running->len > 0 || (!run->stopping && run->next < run->todo->len)) {
-    while (!run->stopping && run->next < run->todo->len && run->running->len < get_limit (run))
+    while (!run->stopping && run->next < run->todo->len && run->running->len < run->load.limit)
       start_next (run);
     Task *task = g_async_queue_timeout_pop (run->finished, WAIT_USEC);
-    if (task) {
-      if (!finish (run, task, ok ? error : NULL)) {
-        ok = FALSE;
-        run->stopping = TRUE;
-      }
-      task_free (task);
-    }
-    run->stopping |= interrupted != 0;
+    if (task)
+      finish (run, task, first ? NULL : &first);
+    watch (run, task ? 0 : (double) WAIT_USEC / G_USEC_PER_SEC, first ? NULL : &first);
+    run->stopping |= interrupted != 0 || first != NULL;
     if (run->stopping)
       cancel_all (run);
     show (run);
   }
-  return ok;
+  if (first)
+    g_propagate_error (error, first);
+  return first == NULL;
 }
 
 static gboolean
-prepare_output (Run *run, GError **error)
+combine (const Run *run, GError **error)
 {
-  const VigOptions *o = run->options;
-  g_autofree char *videos = vig_outputs_folder (o->output);
-  if (g_mkdir_with_parents (videos, 0777) != 0) {
-    g_set_error (error, G_FILE_ERROR, (int) g_file_error_from_errno (errno), "%s: cannot be made: %s", videos, g_strerror (errno));
-    return FALSE;
+  g_autoptr (GPtrArray) names = g_ptr_array_new ();
+  for (guint i = 0; i < run->inputs->len; i++) {
+    const VigInput *input = run->inputs->pdata[i];
+    if (is_mine (run, input))
+      g_ptr_array_add (names, input->name);
   }
-  if (!(run->journal = vig_journal_open (o->output, error)))
-    return FALSE;
-  vig_folder_sweep (o->output);
-  vig_folder_sweep (videos);
-  return TRUE;
+  return vig_combine (run->options, (const char *const *) names->pdata, names->len, error);
 }
+
+/* ---- */
 
 static void
 say_what_would_be (Run *run)
@@ -263,22 +372,43 @@ get_status (const Run *run)
   return run->totals.failed + run->totals.failed_before > 0 ? VIG_STATUS_SOME_FAILED : VIG_STATUS_FINE;
 }
 
+/* Those of earlier runs too: whoever looks at the end of a log wants to know. */
+static void
+name_failed (const Run *run)
+{
+  guint n = 0;
+  for (guint i = 0; i < run->inputs->len; i++) {
+    const VigInput *input = run->inputs->pdata[i];
+    const VigEntry *entry = is_mine (run, input) ? vig_journal_find (run->journal, input->name) : NULL;
+    if (!entry || !entry->error || n++ >= MOST_NAMED)
+      continue;
+    g_autofree char *display = vig_input_display (input);
+    vig_progress_say (run->progress, FALSE, "failed: %s: %s", display, entry->error);
+  }
+  if (n > MOST_NAMED)
+    vig_progress_say (run->progress, FALSE, "failed: %u more, named in the journal", n - MOST_NAMED);
+}
+
 static int
 label (Run *run, GError **error)
 {
   struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
   sigaction (SIGINT, &action, NULL);
   sigaction (SIGTERM, &action, NULL);
-  if (!prepare_output (run, error))
+  if (!(run->journal = vig_outputs_open (run->options, error)))
     return VIG_STATUS_NOT_STARTED;
   look_what_is_done (run);
+  vig_load_init (&run->load, (guint) run->options->jobs);
+  if (!write_plan (run, error))
+    return VIG_STATUS_NOT_STARTED;
   if (run->todo->len > 0 && !(run->classifiers = vig_classifiers_new (run->options, error)))
     return VIG_STATUS_NOT_STARTED;
   run->totals.start = g_get_monotonic_time ();
-  if (!label_all (run, error))
+  if (!label_all (run, error) || (!run->stopping && run->options->combined && !combine (run, error)))
     return VIG_STATUS_SOME_FAILED;
+  name_failed (run);
   vig_progress_end (run->progress, &run->totals);
-  if (interrupted)
+  if (run->stopping)
     vig_progress_say (run->progress, TRUE, "stopped; the same command goes on with the %u inputs that are left",
         run->totals.inputs - run->totals.before - run->totals.done);
   return get_status (run);
@@ -297,21 +427,40 @@ run_clear (Run *run)
   g_free (run->described);
 }
 
+static int
+dry_run (Run *run)
+{
+  run->journal = vig_journal_peek (run->options->output);
+  look_what_is_done (run);
+  say_what_would_be (run);
+  return VIG_STATUS_FINE;
+}
+
+static int
+merge (Run *run, GError **error)
+{
+  VigTotals *t = &run->totals;
+  if (!vig_merge (run->options, run->progress, t, error))
+    return VIG_STATUS_NOT_STARTED;
+  vig_progress_end (run->progress, t);
+  if (t->done < t->inputs)
+    vig_progress_say (run->progress, TRUE, "%u of %u inputs are missing", t->inputs - t->done, t->inputs);
+  return t->failed > 0 || t->done < t->inputs ? VIG_STATUS_SOME_FAILED : VIG_STATUS_FINE;
+}
+
 int
 vig_run (VigOptions *options, GError **error)
 {
   Run run = { .options = options, .described = vig_options_describe (options), .todo = g_ptr_array_new (),
     .running = g_ptr_array_new (), .finished = g_async_queue_new (), .progress = vig_progress_new (options->quiet) };
   int status = VIG_STATUS_NOT_STARTED;
-  if (vig_options_look_at_model (options, error) && (run.inputs = vig_inputs_find (options, error))) {
-    if (options->dry_run) {
-      run.journal = vig_journal_peek (options->output);
-      look_what_is_done (&run);
-      say_what_would_be (&run);
-      status = VIG_STATUS_FINE;
-    } else {
-      status = label (&run, error);
-    }
+  if (options->merge)
+    status = merge (&run, error);
+  else if (vig_options_look_at_model (options, error) && (run.inputs = vig_inputs_find (options, error)))
+    status = options->dry_run ? dry_run (&run) : label (&run, error);
+  if (run.abandoned > 0) { /* their threads still look at all of this */
+    fflush (NULL);
+    _exit (status);
   }
   run_clear (&run);
   return status;

@@ -12,7 +12,7 @@
  * @done: by this one, @failed of them in vain
  * @frames, @media: classified by this one, and seconds of video that they are from
  * @bytes, @bytes_done: of the inputs that were to be done by this one, and of those done
- * @start: monotonic time
+ * @start: monotonic time; 0: nothing is labelled, only put together
  */
 typedef struct {
   guint inputs, before, failed_before, done, failed;

@@ -30,7 +30,7 @@ dwconv_time_row (const VigDwconvTime *a, int item, VigAct act, VigType type)
           sum = v_fma (v_get_f (a->weight + (size_t) tap * a->c + c, n),
               v_get_f (row + dt * frame + dy * line + (ptrdiff_t) (x + dx) * a->c + c, n), sum);
       }
-      v_put (a->y, ((size_t) item * a->w + x) * a->c + c, type, n, v_act (sum, act));
+      v_put (a->y, ((size_t) item * a->w + x) * a->c + c, type, n, v_act (sum, act, type));
     }
 }
 
@@ -184,7 +184,7 @@ finish (const VigMemoryStep *a, const float *o, const float *gate, size_t to, Vi
   for (int c = 0; c < a->dv; c += VW) {
     int n = a->dv - c;
     Vec x = v_mul (v_mul (v_get_f (o + c, n), scale), v_get_f (a->g_norm + c, n));
-    v_put (a->o, to + c, type, n, v_mul (x, v_sigmoid (v_get_f (gate + c, n))));
+    v_put (a->o, to + c, type, n, v_mul (x, v_sigmoid (v_get_f (gate + c, n), type)));
   }
 }
 

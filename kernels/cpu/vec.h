@@ -54,6 +54,7 @@ v_sum4 (Vec a, Vec b, Vec c, Vec d, float *to)
 }
 static inline Vec v_round (Vec x) { return _mm512_roundscale_ps (x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 static inline Vec v_scale (Vec x, Vec n) { return _mm512_scalef_ps (x, n); } /* x * 2^n */
+static inline Vec v_scale_normal (Vec x, Vec n) { return v_scale (x, n); }
 
 static inline Vec
 v_if_negative (Vec x, Vec then, Vec otherwise)
@@ -68,6 +69,9 @@ v_reciprocal (Vec x)
   Vec y = _mm512_rcp14_ps (x);
   return v_fma (y, v_fnma (x, y, v_set (1)), y);
 }
+
+static inline Vec v_reciprocal_near (Vec x) { return _mm512_rcp14_ps (x); } /* to 6e-5 */
+static inline Vec v_inverse_root (Vec x) { return _mm512_div_ps (v_set (1), _mm512_sqrt_ps (x)); }
 
 static inline Vec
 v_from_bf16 (__m256i h)
@@ -132,6 +136,8 @@ static inline Vec v_abs (Vec a) { return _mm256_andnot_ps (v_set (-0.f), a); }
 static inline Vec v_if_negative (Vec x, Vec then, Vec otherwise) { return _mm256_blendv_ps (otherwise, then, x); }
 static inline Vec v_round (Vec x) { return _mm256_round_ps (x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 static inline Vec v_reciprocal (Vec x) { return _mm256_div_ps (v_set (1), x); }
+static inline Vec v_reciprocal_near (Vec x) { return _mm256_rcp_ps (x); } /* to 4e-4 */
+static inline Vec v_inverse_root (Vec x) { return _mm256_div_ps (v_set (1), _mm256_sqrt_ps (x)); }
 
 static inline float
 v_sum (Vec x)
@@ -166,6 +172,13 @@ v_scale (Vec x, Vec n)
   __m256i a = _mm256_slli_epi32 (_mm256_add_epi32 (half, bias), 23);
   __m256i b = _mm256_slli_epi32 (_mm256_add_epi32 (_mm256_sub_epi32 (whole, half), bias), 23);
   return v_mul (v_mul (x, _mm256_castsi256_ps (a)), _mm256_castsi256_ps (b));
+}
+
+/* The same where neither x nor the result is 0, denormal or infinite. */
+static inline Vec
+v_scale_normal (Vec x, Vec n)
+{
+  return _mm256_castsi256_ps (_mm256_add_epi32 (_mm256_castps_si256 (x), _mm256_slli_epi32 (_mm256_cvtps_epi32 (n), 23)));
 }
 
 static inline Vec
@@ -293,18 +306,28 @@ v_exp (Vec x)
   return v_exp2_of (v_max (v_set (-150), x), V_LOG2E);
 }
 
-/* 1 / (1 + exp -x). Relative error 2e-7 + 2e-8 |x| above x = -87, denormal or 0 below. */
+/* 1 / (1 + exp -x). For what becomes a number of type: relative error 2e-7 + 2e-8 |x| above x = -87, denormal or 0 below;
+ * 2e-4 (AVX2: 5e-4) where 16 bits do not hold more, and there 1e-38 below x = -87. */
 static inline Vec
-v_sigmoid (Vec x)
+v_sigmoid (Vec x, VigType type)
 {
-  x = v_min (v_set (150), v_max (v_set (-88), x));
-  return v_reciprocal (v_add (v_set (1), v_exp2_of (x, -V_LOG2E)));
+  if (type == VIG_TYPE_F32) {
+    x = v_min (v_set (150), v_max (v_set (-88), x));
+    return v_reciprocal (v_add (v_set (1), v_exp2_of (x, -V_LOG2E)));
+  }
+  x = v_min (v_set (87), v_max (v_set (-87), x));
+  Vec n = v_round (v_mul (x, v_set (-V_LOG2E)));
+  Vec f = v_sub_product (x, v_set (-V_LOG2E), n);
+  Vec p = v_fma (f, v_set (0.0551716704f), v_set (0.242611143f)); /* 2^f to 8e-5 */
+  p = v_fma (f, p, v_set (0.693260987f));
+  p = v_fma (f, p, v_set (0.999928072f));
+  return v_reciprocal_near (v_add (v_set (1), v_scale_normal (p, n)));
 }
 
 static inline Vec
-v_silu (Vec x)
+v_silu (Vec x, VigType type)
 {
-  return v_mul (x, v_sigmoid (x));
+  return v_mul (x, v_sigmoid (x, type));
 }
 
 /* 0.5 x (1 + erf (x / sqrt 2)) = x Phi (x), by erfc y = t exp (-y^2 + P (t)), t = 1 / (1 + y / 2), y = |x| / sqrt 2.
@@ -339,9 +362,9 @@ v_log_sigmoid (Vec z)
 }
 
 static inline Vec
-v_act (Vec x, VigAct act)
+v_act (Vec x, VigAct act, VigType type)
 {
-  return act == VIG_ACT_SILU ? v_silu (x) : act == VIG_ACT_GELU ? v_gelu (x) : x;
+  return act == VIG_ACT_SILU ? v_silu (x, type) : act == VIG_ACT_GELU ? v_gelu (x) : x;
 }
 
 /* n numbers from element i on will be wanted soon. For what lies a row apart, too far for the hardware to see a pattern. */

@@ -70,12 +70,11 @@ real_folder (const char *file)
   return copy;
 }
 
-/* (transfer full): how one comes from the folder `from` to `to`: "" or "../../a/". */
+/* (transfer full): how one comes from the folder `from` to `to`, both absolute: "" or "../../a/". */
 static char *
 way (const char *from, const char *to)
 {
-  g_auto (GStrv) a = g_strsplit (g_str_equal (from, "/") ? "" : from, "/", -1);
-  g_auto (GStrv) b = g_strsplit (g_str_equal (to, "/") ? "" : to, "/", -1);
+  g_auto (GStrv) a = g_strsplit (from + 1, "/", -1), b = g_strsplit (to + 1, "/", -1);
   guint same = 0;
   while (a[same] && b[same] && g_str_equal (a[same], b[same]))
     same++;

@@ -3,6 +3,9 @@
  * the less important one takes the next that is free. */
 #include "palette.h"
 
+/* With it the fourteen labels of the models that ship like twelve different colours. */
+#define HASH_DIVISOR 2600
+
 static const guint colours[VIG_PALETTE_SIZE + 1] = { 0x4e79a7, 0x59a14f, 0xf28e2b, 0x9467bd, 0x3aa6a0, 0xe15759, 0xd4ab1a,
   0x5aaeea, 0xe377a8, 0x9c755f, 0x8c9a2e, 0x6366d8, [VIG_PALETTE_OTHER] = 0x8a8f98 };
 
@@ -40,7 +43,7 @@ vig_palette_sort (GArray *ranked)
     label->colour = VIG_PALETTE_OTHER;
     if (i >= VIG_PALETTE_SIZE)
       continue;
-    guint colour = g_str_hash (g_quark_to_string (label->label)) % VIG_PALETTE_SIZE;
+    guint colour = g_str_hash (g_quark_to_string (label->label)) / HASH_DIVISOR % VIG_PALETTE_SIZE;
     while (taken[colour])
       colour = (colour + 1) % VIG_PALETTE_SIZE;
     taken[colour] = TRUE;

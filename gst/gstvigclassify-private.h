@@ -60,6 +60,7 @@ struct _GstVigClassify {
   guint room;               /* most frames that upstream's pool allows; changes while frames stand still */
   GstSegment segment;
   GstVigSegments segments;
+  char *segments_model, *segments_hash; /* of the answers that are in them */
   guint epoch;              /* of the last frame */
   GQueue late;              /* of GstVigFlight: their buffers have left, their results are still to come */
   gboolean backwards_said;

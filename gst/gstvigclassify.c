@@ -407,10 +407,29 @@ announce (GstVigClassify *self, const GstVigFlight *flight)
   self->announced_since = pts;
 }
 
+/* On the bus, and downstream with whose it is: elements there see no messages. */
 static void
-post_segment (gpointer user_data, GstStructure *message)
+tell_segment (gpointer user_data, GstStructure *message)
 {
-  gst_element_post_message (user_data, gst_message_new_element (user_data, message));
+  GstVigClassify *self = user_data;
+  g_autofree char *name = gst_object_get_name (GST_OBJECT (self));
+  GstStructure *segment = gst_structure_copy (message);
+  gst_element_post_message (GST_ELEMENT (self), gst_message_new_element (GST_OBJECT (self), message));
+  gst_structure_set (segment, "element", G_TYPE_STRING, name, "model", G_TYPE_STRING, self->segments_model,
+      "model-hash", G_TYPE_STRING, self->segments_hash, NULL);
+  gst_pad_push_event (self->srcpad, gst_event_new_custom (GST_EVENT_CUSTOM_DOWNSTREAM, segment));
+}
+
+/* Segments that end from now on are of answers of this model. */
+static void
+note_model_of_segments (GstVigClassify *self, const VigModel *model)
+{
+  if (g_strcmp0 (self->segments_hash, vig_model_get_hash (model)) == 0)
+    return;
+  g_free (self->segments_model);
+  g_free (self->segments_hash);
+  self->segments_model = g_strdup (vig_model_get_name (model));
+  self->segments_hash = g_strdup (vig_model_get_hash (model));
 }
 
 /* What it took to get the results that have not been taken yet. Parts of a frame may have been in several batches; it has
@@ -484,6 +503,7 @@ take_shot (GstVigClassify *self, GstVigFlight *flight, guint i, const GstVigRegi
   gst_vig_held_put (held, flight->epoch, tracking_id, &shot->span, shot->probabilities);
   gst_vig_segments_add (&self->segments, flight->epoch, region, &flight->moment, flight->loaded->quarks,
       shot->probabilities, flight->loaded->n_classes);
+  note_model_of_segments (self, flight->loaded->model);
   return TRUE;
 }
 
@@ -1206,6 +1226,8 @@ finalize (GObject *object)
   gst_vig_load_options_clear (&self->load);
   gst_vig_turns_clear (&self->in.turns);
   gst_vig_segments_clear (&self->segments);
+  g_free (self->segments_model);
+  g_free (self->segments_hash);
   g_free (self->object_classes);
   g_clear_pointer (&self->wanted_classes, g_ptr_array_unref);
   G_OBJECT_CLASS (gst_vig_classify_parent_class)->finalize (object);
@@ -1234,7 +1256,7 @@ gst_vig_classify_init (GstVigClassify *self)
   gst_vig_classify_init_properties (self);
   gst_vig_queue_init (&self->queue, self->max_in_flight);
   gst_vig_turns_init (&self->in.turns);
-  gst_vig_segments_init (&self->segments, post_segment, self);
+  gst_vig_segments_init (&self->segments, tell_segment, self);
   gst_vig_keeper_init (&self->keeper, model_changed, self);
 
   self->sinkpad = gst_pad_new_from_static_template (&sink_template, "sink");

@@ -15,6 +15,7 @@
 #include <gst/video/video.h>
 
 #include "sampling.h"
+#include "thumbs.h"
 
 #define TICK (100 * GST_MSECOND)
 /* After an error what has been read before it is still on its way; it is waited for until nothing has moved for so long. */
@@ -29,6 +30,8 @@ struct VigJob {
   GstElement *pipeline, *classify;
   VigLabelled *labelled;
   VigSampling sampling;
+  GstVideoInfo info;  /* of the frames that come now */
+  VigThumbs *thumbs;  /* or NULL: no pictures are asked for */
   char *lacking;  /* why what there is cannot be decoded, or NULL */
   gboolean has_caps;
   char *trouble;  /* of the streaming threads, or NULL */
@@ -57,6 +60,7 @@ vig_job_free (VigJob *job)
 {
   g_free (job->lacking);
   g_free (job->trouble);
+  g_clear_pointer (&job->thumbs, vig_thumbs_free);
   g_mutex_clear (&job->lock);
   g_free (job);
 }
@@ -176,20 +180,24 @@ on_unknown (GstElement *decoder, GstPad *pad, GstCaps *caps, gpointer data)
 static void
 set_size (VigJob *job, GstCaps *caps)
 {
-  GstVideoInfo info;
   VigLabelled *l = job->labelled;
-  if (job->has_caps || !gst_video_info_from_caps (&info, caps))
+  const GstVideoInfo *info = &job->info;
+  if (!gst_video_info_from_caps (&job->info, caps) || job->has_caps)
     return;
   job->has_caps = TRUE;
-  l->width = (int) gst_util_uint64_scale_int_round ((guint64) info.width, info.par_n, info.par_d);
-  l->height = info.height;
-  l->fps_n = info.fps_n;
-  l->fps_d = info.fps_d;
+  l->width = (int) gst_util_uint64_scale_int_round ((guint64) info->width, info->par_n, info->par_d);
+  l->height = info->height;
+  l->fps_n = info->fps_n;
+  l->fps_d = info->fps_d;
 }
 
 static void
-set_tags (VigLabelled *l, const GstTagList *tags)
+set_tags (VigJob *job, GstTagList *tags)
 {
+  VigLabelled *l = job->labelled;
+  GstVideoOrientationMethod method;
+  if (job->thumbs && gst_video_orientation_from_tag (tags, &method))
+    vig_thumbs_set_orientation (job->thumbs, method);
   g_autoptr (GstDateTime) date = NULL;
   g_autofree char *turn = NULL;
   if (!l->created && gst_tag_list_get_date_time (tags, GST_TAG_DATE_TIME, &date))
@@ -212,7 +220,7 @@ on_event (GstPad *pad, GstPadProbeInfo *info, gpointer data)
   } else if (GST_EVENT_TYPE (event) == GST_EVENT_TAG) {
     GstTagList *tags;
     gst_event_parse_tag (event, &tags);
-    set_tags (job->labelled, tags);
+    set_tags (job, tags);
   }
   return GST_PAD_PROBE_OK;
 }
@@ -225,7 +233,11 @@ on_decoded (GstPad *pad, GstPadProbeInfo *info, gpointer data)
   GstBuffer *buffer = GST_PAD_PROBE_INFO_BUFFER (info);
   const GstClockTime time = get_time (pad, GST_BUFFER_PTS (buffer));
   reach (job, time, buffer);
-  return GST_CLOCK_TIME_IS_VALID (time) && vig_sampling_wants (&job->sampling, time) ? GST_PAD_PROBE_OK : GST_PAD_PROBE_DROP;
+  if (!GST_CLOCK_TIME_IS_VALID (time) || !vig_sampling_wants (&job->sampling, time))
+    return GST_PAD_PROBE_DROP;
+  if (job->thumbs && job->has_caps)
+    vig_thumbs_frame (job->thumbs, buffer, &job->info, time);
+  return GST_PAD_PROBE_OK;
 }
 
 /* ---- results ------------------------------------------------------------------------------------------------------ */
@@ -496,6 +508,8 @@ vig_job_run (VigJob *job)
   VigLabelled *labelled = job->labelled = vig_labelled_new (display);
   labelled->model = g_strdup (job->options->model_name);
   labelled->model_hash = g_strdup (job->options->model_hash);
+  if (job->options->formats & VIG_FORMATS_WITH_PICTURES)
+    job->thumbs = vig_thumbs_new (labelled->thumbnails);
   if (job->input->problem) {
     labelled->error = g_strdup (job->input->problem);
     return labelled;

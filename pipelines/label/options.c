@@ -112,12 +112,15 @@ gboolean
 vig_options_parse (VigOptions *o, int *argc, char ***argv, GError **error)
 {
   g_autofree char *formats = NULL, *rate = NULL, *shard = NULL;
+  gboolean report = FALSE, sheet = FALSE;
   *o = (VigOptions) { .top_k = 5, .enter = 0.6, .leave = 0.4, .min_duration = 0.5, .n_shards = 1, .decode_threads = 1,
     .stall_timeout = 60 };
   const GOptionEntry entries[] = {
     { "model", 'm', 0, G_OPTION_ARG_FILENAME, &o->model, "Model file (the one for cameras that comes with gst-vig)", "FILE" },
     { "output", 'o', 0, G_OPTION_ARG_FILENAME, &o->output, "Folder of the results (vig-labels)", "FOLDER" },
     { "format", 'f', 0, G_OPTION_ARG_STRING, &formats, "jsonl (always), csv, vtt, labelstudio (jsonl,csv,vtt)", "LIST" },
+    { "report", 0, 0, G_OPTION_ARG_NONE, &report, "Also a page to look at for each input, and index.html for all", NULL },
+    { "contact-sheet", 0, 0, G_OPTION_ARG_NONE, &sheet, "Also a picture (PNG) of small pictures for each input", NULL },
     { "combined", 'c', 0, G_OPTION_ARG_NONE, &o->combined, "Also one output for all inputs", NULL },
     { "sample-rate", 'r', 0, G_OPTION_ARG_STRING, &rate, "Frames per second that are classified, all (default) or key", "RATE" },
     { "top-k", 'k', 0, G_OPTION_ARG_INT, &o->top_k, "Labels of a frame, the most confident first (5)", "N" },
@@ -153,6 +156,7 @@ vig_options_parse (VigOptions *o, int *argc, char ***argv, GError **error)
   if (!g_option_context_parse (context, argc, argv, error) || !parse_formats (o, formats ? formats : "jsonl,csv,vtt", error)
       || !parse_rate (o, rate ? rate : "all", error) || !parse_shard (o, shard ? shard : "1/1", error))
     return FALSE;
+  o->formats |= (report ? VIG_FORMAT_REPORT : 0) | (sheet ? VIG_FORMAT_CONTACT_SHEET : 0);
   if (!o->model)
     o->model = g_strdup (DEFAULT_MODEL);
   if (!o->output)

@@ -10,6 +10,10 @@ typedef enum {
   VIG_FORMAT_CSV = 1 << 1,
   VIG_FORMAT_VTT = 1 << 2,
   VIG_FORMAT_LABEL_STUDIO = 1 << 3,
+  VIG_FORMAT_REPORT = 1 << 4,
+  VIG_FORMAT_CONTACT_SHEET = 1 << 5,
+  /* those that show pictures of the video */
+  VIG_FORMATS_WITH_PICTURES = VIG_FORMAT_REPORT | VIG_FORMAT_CONTACT_SHEET,
 } VigFormats;
 
 /**

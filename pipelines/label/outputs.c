@@ -8,8 +8,18 @@
 
 #include "files.h"
 #include "jsonl.h"
+#include "report.h"
+#include "sheet.h"
 
 #define VERSION 1
+#define PAGE_SUFFIX ".html"
+
+static char *
+make_path (const char *folder, const char *name, const char *suffix)
+{
+  g_autofree char *file = g_strconcat (name, suffix, NULL);
+  return g_build_filename (folder, "videos", file, NULL);
+}
 
 /* ---- JSON --------------------------------------------------------------------------------------------------------- */
 
@@ -242,6 +252,23 @@ write_label_studio (FILE *out, const VigLabelled *l, const VigInput *input, cons
   fputs ("]}]}\n]\n", out);
 }
 
+/* ---- to look at --------------------------------------------------------------------------------------------------- */
+
+static void
+write_report (FILE *out, const VigLabelled *l, const VigInput *input, const VigOptions *options)
+{
+  g_autofree char *path = make_path (options->output, input->name, PAGE_SUFFIX);
+  g_autoptr (GString) page = vig_report_page (l, input->path ? input->path : input->uri, path);
+  fwrite (page->str, 1, page->len, out);
+}
+
+static void
+write_contact_sheet (FILE *out, const VigLabelled *l, const VigInput *input, const VigOptions *options)
+{
+  g_autoptr (GBytes) png = vig_sheet_draw (l);
+  fwrite (g_bytes_get_data (png, NULL), 1, g_bytes_get_size (png), out);
+}
+
 /* ---- all of them -------------------------------------------------------------------------------------------------- */
 
 const VigOutput vig_outputs[] = {
@@ -250,6 +277,8 @@ const VigOutput vig_outputs[] = {
   { ".segments.csv", VIG_FORMAT_CSV, write_segments_csv, VIG_JOIN_TABLE },
   { ".vtt", VIG_FORMAT_VTT, write_vtt, VIG_JOIN_NONE },
   { ".labelstudio.json", VIG_FORMAT_LABEL_STUDIO, write_label_studio, VIG_JOIN_ARRAY },
+  { PAGE_SUFFIX, VIG_FORMAT_REPORT, write_report, VIG_JOIN_NONE },
+  { ".png", VIG_FORMAT_CONTACT_SHEET, write_contact_sheet, VIG_JOIN_NONE },
 };
 const guint vig_n_outputs = G_N_ELEMENTS (vig_outputs);
 
@@ -262,8 +291,7 @@ vig_outputs_folder (const char *folder)
 char *
 vig_output_path (const VigOutput *output, const char *folder, const char *name)
 {
-  g_autofree char *file = g_strconcat (name, output->suffix, NULL);
-  return g_build_filename (folder, "videos", file, NULL);
+  return make_path (folder, name, output->suffix);
 }
 
 VigJournal *
@@ -309,4 +337,22 @@ vig_outputs_write (const VigOptions *options, const VigInput *input, const VigLa
   }
   g_autofree char *folder = vig_outputs_folder (options->output);
   return vig_folder_sync (folder, error);
+}
+
+gboolean
+vig_outputs_write_index (const char *folder, const char *const *names, guint n, GError **error)
+{
+  VigFile file;
+  g_autoptr (GPtrArray) pages = g_ptr_array_new_with_free_func (g_free);
+  g_autofree char *path = g_build_filename (folder, "index.html", NULL);
+  for (guint i = 0; i < n; i++) {
+    g_autofree char *page = make_path (folder, names[i], PAGE_SUFFIX);
+    if (g_file_test (page, G_FILE_TEST_IS_REGULAR))
+      g_ptr_array_add (pages, g_steal_pointer (&page));
+  }
+  if (!vig_file_begin (&file, path, error))
+    return FALSE;
+  g_autoptr (GString) index = vig_report_index (pages, path);
+  fwrite (index->str, 1, index->len, file.out);
+  return vig_file_end (&file, error) && vig_folder_sync (folder, error);
 }

@@ -3,11 +3,11 @@
  * the less important one takes the next that is free. */
 #include "palette.h"
 
-/* With it the fourteen labels of the models that ship like twelve different colours. */
-#define HASH_DIVISOR 2600
+/* With it the fourteen labels of the models that ship like 14 different colours. */
+#define HASH_DIVISOR 16957
 
 static const guint colours[VIG_PALETTE_SIZE + 1] = { 0x4e79a7, 0x59a14f, 0xf28e2b, 0x9467bd, 0x3aa6a0, 0xe15759, 0xd4ab1a,
-  0x5aaeea, 0xe377a8, 0x9c755f, 0x8c9a2e, 0x6366d8, [VIG_PALETTE_OTHER] = 0x8a8f98 };
+  0x5aaeea, 0xe377a8, 0x9c755f, 0x8c9a2e, 0x6366d8, 0xb4456f, 0x2b6f7d, 0xa8c64e, 0xcf9fe0, [VIG_PALETTE_OTHER] = 0x8a8f98 };
 
 static VigRankedLabel *
 entry (GArray *ranked, GHashTable *places, GQuark label)
@@ -65,7 +65,9 @@ vig_palette_rank (const VigLabelled *video)
     const VigLabelledFrame *frame = &g_array_index (video->frames, VigLabelledFrame, i);
     for (guint s = 0; s < frame->scores->len; s++) {
       const VigScore *score = &g_array_index (frame->scores, VigScore, s);
-      entry (ranked, places, score->label)->presence += score->confidence;
+      VigRankedLabel *label = entry (ranked, places, score->label);
+      label->presence += score->confidence;
+      label->peak = MAX (label->peak, score->confidence);
     }
   }
   vig_palette_sort (ranked);

@@ -6,13 +6,14 @@
 #include "labelled.h"
 
 /* Labels with a colour of their own; the others share VIG_PALETTE_OTHER. */
-#define VIG_PALETTE_SIZE 12
+#define VIG_PALETTE_SIZE 16
 #define VIG_PALETTE_OTHER VIG_PALETTE_SIZE
 
 typedef struct {
   GQuark label;
   double seconds;  /* in its segments */
   double presence; /* sum of its confidences in the frames */
+  double peak;     /* the greatest of them */
   int colour;      /* 0 … VIG_PALETTE_OTHER */
 } VigRankedLabel;
 

@@ -13,7 +13,8 @@
 #include "palette.h"
 #include "summary.h"
 
-#define LANES 12       /* labels with a curve of their own */
+#define LANES 16       /* labels with a curve of their own */
+#define NOTHING 0.1    /* a label that is never surer than this, and in no segment, has none */
 #define COLUMNS 600    /* of a curve */
 #define BARS 1000      /* of the timeline */
 #define ROWS 5000      /* of the table */
@@ -116,7 +117,8 @@ append_facts (Page *page)
   if (video->model)
     g_string_printf (text, "%s%s%.12s", video->model, video->model_hash ? ", " : "", video->model_hash ? video->model_hash : "");
   append_fact (page, "Model", video->model ? text->str : "unknown");
-  g_string_printf (text, "%u frames, %u segments", video->frames->len, video->segments->len);
+  g_string_printf (text, "%u frame%s, %u segment%s", video->frames->len, video->frames->len == 1 ? "" : "s",
+      video->segments->len, video->segments->len == 1 ? "" : "s");
   append_fact (page, "Results", text->str);
   g_string_append (page->html, "</dl>\n");
 }
@@ -148,15 +150,17 @@ append_thumbnail (Page *page, const VigThumbnail *thumbnail)
     vig_html_format (html, ": %s", g_quark_to_string (best->label));
   g_string_append (html, "\" src=\"");
   append_data_url (html, thumbnail);
-  g_string_append (html, "\"><span>");
-  if (best)
-    append_chip (page, best->label);
+  g_string_append (html, "\"><small>");
   vig_html_time (html, seconds, page->end < 60 ? 2 : 1);
+  g_string_append (html, "</small>");
   if (best) {
-    vig_html_format (html, " <b>%s</b> ", g_quark_to_string (best->label));
+    g_string_append (html, "<span>");
+    append_chip (page, best->label);
+    vig_html_format (html, "%s ", g_quark_to_string (best->label));
     append_percent (page, best->confidence);
+    g_string_append (html, "</span>");
   }
-  g_string_append (html, "</span></a>\n");
+  g_string_append (html, "</a>\n");
 }
 
 static void
@@ -303,14 +307,21 @@ append_timeline (Page *page)
   for (guint i = 0; i < bars->len; i++)
     append_bar (page, &g_array_index (bars, VigBar, i), 0, 100);
   g_string_append (html, "</svg></div></div>\n");
-  for (guint i = 0; i < MIN (page->ranked->len, LANES); i++)
-    append_lane (page, &g_array_index (page->ranked, VigRankedLabel, i), bars);
+  guint lanes = 0, more = 0;
+  for (guint i = 0; i < page->ranked->len; i++) {
+    const VigRankedLabel *label = &g_array_index (page->ranked, VigRankedLabel, i);
+    if (label->seconds <= 0 && label->peak < NOTHING)
+      continue;
+    if (lanes++ < LANES)
+      append_lane (page, label, bars);
+    else
+      more++;
+  }
   append_axis (page);
   g_string_append (html, "<div class=\"over\" aria-hidden=\"true\"><div id=\"head\"></div><div id=\"peek\" hidden><img alt=\"\"><span></span>"
       "</div></div>\n</div>\n");
-  if (page->ranked->len > LANES)
-    g_string_append_printf (html, "<p class=\"note\">%u more labels, less sure and shorter, are in the other results.</p>\n",
-        page->ranked->len - LANES);
+  if (more)
+    g_string_append_printf (html, "<p class=\"note\">The other results have %u more labels, that were seen for less time.</p>\n", more);
   g_string_append (html, "</section>\n");
 }
 
@@ -361,9 +372,9 @@ append_table (Page *page)
 }
 
 GString *
-vig_report_page (const VigLabelled *video, const char *path)
+vig_report_page (const VigLabelled *video, const char *source, const char *path)
 {
-  Page page = { video, g_string_new (NULL), vig_palette_rank (video), vig_curve_end (video), vig_html_link (path, video->input) };
+  Page page = { video, g_string_new (NULL), vig_palette_rank (video), vig_curve_end (video), vig_html_link (path, source) };
   append_head (&page);
   g_string_append (page.html, "<main>\n");
   append_view (&page);

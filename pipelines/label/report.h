@@ -5,8 +5,8 @@
 
 #include "labelled.h"
 
-/* The page of one video, which will lie at `path`. */
-GString *vig_report_page (const VigLabelled *video, const char *path);
+/* The page of one video, which will lie at `path`; it plays `source`, a path or URI. */
+GString *vig_report_page (const VigLabelled *video, const char *source, const char *path);
 
 /* The page that links to `pages` (of char *, paths), in this order; it will lie at `path`. All that it says of a video is read
  * from the head of its page; one that cannot be read is listed with the reason. */

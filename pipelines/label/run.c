@@ -339,19 +339,23 @@ label_all (Run *run, GError **error)
   return first == NULL;
 }
 
+/* What there is of all inputs together. The index is made of the pages that are there: also after a restart, and when the run was
+ * stopped. */
 static gboolean
 combine (const Run *run, GError **error)
 {
+  const VigOptions *o = run->options;
   g_autoptr (GPtrArray) names = g_ptr_array_new ();
   for (guint i = 0; i < run->inputs->len; i++) {
     const VigInput *input = run->inputs->pdata[i];
     if (is_mine (run, input))
       g_ptr_array_add (names, input->name);
   }
-  return vig_combine (run->options, (const char *const *) names->pdata, names->len, error);
+  const char *const *list = (const char *const *) names->pdata;
+  if (o->formats & VIG_FORMAT_REPORT && !vig_outputs_write_index (o->output, list, names->len, error))
+    return FALSE;
+  return run->stopping || !o->combined || vig_combine (o, list, names->len, error);
 }
-
-/* ---- */
 
 static void
 say_what_would_be (Run *run)
@@ -404,7 +408,7 @@ label (Run *run, GError **error)
   if (run->todo->len > 0 && !(run->classifiers = vig_classifiers_new (run->options, error)))
     return VIG_STATUS_NOT_STARTED;
   run->totals.start = g_get_monotonic_time ();
-  if (!label_all (run, error) || (!run->stopping && run->options->combined && !combine (run, error)))
+  if (!label_all (run, error) || !combine (run, error))
     return VIG_STATUS_SOME_FAILED;
   name_failed (run);
   vig_progress_end (run->progress, &run->totals);

@@ -226,18 +226,17 @@ append (void *closure, const unsigned char *data, unsigned int length)
 }
 
 static GBytes *
-to_png (cairo_surface_t *surface, GError **error)
+to_png (cairo_surface_t *surface)
 {
-  g_autoptr (GByteArray) png = g_byte_array_new ();
+  GByteArray *png = g_byte_array_new ();
   cairo_status_t status = cairo_surface_write_to_png_stream (surface, append, png);
-  if (status == CAIRO_STATUS_SUCCESS)
-    return g_byte_array_free_to_bytes (g_steal_pointer (&png));
-  g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "the contact sheet cannot be drawn: %s", cairo_status_to_string (status));
-  return NULL;
+  if (status != CAIRO_STATUS_SUCCESS) /* there is no memory: GLib does not go on then either */
+    g_error ("the contact sheet cannot be drawn: %s", cairo_status_to_string (status));
+  return g_byte_array_free_to_bytes (png);
 }
 
 GBytes *
-vig_sheet_draw (const VigLabelled *video, GError **error)
+vig_sheet_draw (const VigLabelled *video)
 {
   Sheet sheet = { .video = video, .ranked = vig_palette_rank (video) };
   measure (&sheet);
@@ -251,7 +250,7 @@ vig_sheet_draw (const VigLabelled *video, GError **error)
   sheet.cr = cairo_create (surface);
   draw_all (&sheet);
   cairo_destroy (sheet.cr);
-  GBytes *png = to_png (surface, error);
+  GBytes *png = to_png (surface);
   cairo_surface_destroy (surface);
   g_array_unref (sheet.ranked);
   return png;

@@ -6,6 +6,6 @@
 #include "labelled.h"
 
 /* (transfer full): a PNG. */
-GBytes *vig_sheet_draw (const VigLabelled *video, GError **error);
+GBytes *vig_sheet_draw (const VigLabelled *video);
 
 #endif

@@ -66,8 +66,10 @@ visible_part (GstBuffer *buffer, const GstVideoInfo *info)
 static gboolean
 prepare_converter (VigThumbs *thumbs, GstBuffer *buffer, const GstVideoInfo *info)
 {
-  /* As one whole picture: the converter does not turn interlaced ones into others, and at this size nobody sees the combs. */
+  /* As one whole picture of no rate: the converter demands that these are the same. At this size nobody sees the combs. */
   GstVideoInfo from = *info;
+  from.fps_n = 0;
+  from.fps_d = 1;
   from.interlace_mode = GST_VIDEO_INTERLACE_MODE_PROGRESSIVE;
   GstVideoRectangle crop = visible_part (buffer, info);
   if (thumbs->converter && gst_video_info_is_equal (&from, &thumbs->from) && memcmp (&crop, &thumbs->crop, sizeof crop) == 0)

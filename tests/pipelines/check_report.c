@@ -118,6 +118,8 @@ test_formats (void)
     const char *name = vig_format_to_string ((VigFormat) f);
     gst_video_info_set_format (&info, gst_video_format_from_string (name), 64, 48);
     g_autoptr (GstBuffer) other = converted (buffer, &rgb, &info);
+    info.fps_n = 25;
+    info.interlace_mode = f % 2 ? GST_VIDEO_INTERLACE_MODE_INTERLEAVED : GST_VIDEO_INTERLACE_MODE_MIXED;
     g_autoptr (GdkPixbuf) picture = one_thumbnail (other, &info, GST_VIDEO_ORIENTATION_IDENTITY);
     g_assert_nonnull (picture);
     guint32 mark = pixel (picture, 0.25, 0.25), rest = pixel (picture, 0.75, 0.75);
@@ -393,7 +395,7 @@ test_summary (void)
   add_score (video, 0, "a", 0.5);
   add_segment (video, 0, 6, "a");
   add_segment (video, 6, 10, "</script>");
-  g_autoptr (GString) page = vig_report_page (video, "/out/a.html");
+  g_autoptr (GString) page = vig_report_page (video, video->input, "/out/a.html");
   g_autoptr (GError) error = NULL;
   g_autoptr (VigSummary) summary = vig_summary_parse (page->str, MIN (page->len, VIG_SUMMARY_HEAD), &error);
   g_assert_no_error (error);
@@ -417,10 +419,10 @@ test_long_summary (void)
   video->error = g_strnfill (100000, '\1');
   video->duration = 1000 * GST_SECOND;
   for (guint i = 0; i < 1000; i++) {
-    g_autofree char *label = g_strdup_printf ("%s%u", name + 50000 + i, i % 20);
+    g_autofree char *label = g_strdup_printf ("%s%u", name + 98000 + i, i % 20);
     add_segment (video, i, i + 1, label);
   }
-  g_autoptr (GString) page = vig_report_page (video, "/out/a.html");
+  g_autoptr (GString) page = vig_report_page (video, video->input, "/out/a.html");
   g_autoptr (GError) error = NULL;
   g_autoptr (VigSummary) summary = vig_summary_parse (page->str, MIN (page->len, VIG_SUMMARY_HEAD), &error);
   g_assert_no_error (error);

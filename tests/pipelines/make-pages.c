@@ -109,9 +109,9 @@ write_out (const VigLabelled *video, const char *name)
 {
   g_autofree char *page = in_folder (name, ".html"), *sheet = in_folder (name, ".png");
   g_autoptr (GError) error = NULL;
-  g_autoptr (GString) html = vig_report_page (video, page);
-  g_autoptr (GBytes) png = vig_sheet_draw (video, &error);
-  if (!png || !g_file_set_contents (page, html->str, (gssize) html->len, &error)
+  g_autoptr (GString) html = vig_report_page (video, video->input, page);
+  g_autoptr (GBytes) png = vig_sheet_draw (video);
+  if (!g_file_set_contents (page, html->str, (gssize) html->len, &error)
       || !g_file_set_contents (sheet, g_bytes_get_data (png, NULL), (gssize) g_bytes_get_size (png), &error))
     g_error ("%s", error->message);
 }

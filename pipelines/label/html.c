@@ -55,9 +55,8 @@ vig_html_time (GString *html, double seconds, int decimals)
 
 /* ---- links ------------------------------------------------------------------------------------------------------ */
 
-/* (transfer full): the folder's own path, without links where it exists: a ".." in a URL does not know them. */
-static char *
-real_folder (const char *file)
+char *
+vig_html_folder (const char *file)
 {
   g_autofree char *absolute = g_canonicalize_filename (file, NULL);
   char *folder = g_path_get_dirname (absolute);
@@ -99,7 +98,7 @@ vig_html_link (const char *page, const char *input)
     return g_strdup (input);
   if (!file)
     return NULL;
-  g_autofree char *from = real_folder (page), *to = real_folder (file), *between = way (from, to), *name = g_path_get_basename (file);
+  g_autofree char *from = vig_html_folder (page), *to = vig_html_folder (file), *between = way (from, to), *name = g_path_get_basename (file);
   g_autofree char *path = g_strconcat (between, name, NULL);
   return g_uri_escape_bytes ((const guint8 *) path, strlen (path), "/");
 }

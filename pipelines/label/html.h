@@ -14,6 +14,9 @@ void vig_html_number (GString *html, double number, int decimals);
 /* As people read it: 0:07.4, 1:02:03.0; without the tenths where `decimals` is 0. */
 void vig_html_time (GString *html, double seconds, int decimals);
 
+/* (transfer full): the folder of a file, without symbolic links where it exists: a ".." in a link does not know them. */
+char *vig_html_folder (const char *file);
+
 /* (nullable) (transfer full): what a page that lies at `page` links to for `input`, a path or URI: relative and percent-encoded
  * for a file; NULL where a browser cannot open it. */
 char *vig_html_link (const char *page, const char *input);

@@ -73,18 +73,6 @@ name_missing_shards (Merge *merge)
       vig_progress_say (merge->progress, TRUE, "shard %u/%u is missing", i + 1, first->n_shards);
 }
 
-static gboolean
-take_files (Merge *merge, const Shard *shard, const char *name, GError **error)
-{
-  for (guint i = 0; i < vig_n_outputs; i++) {
-    g_autofree char *from = vig_output_path (&vig_outputs[i], shard->folder, name);
-    g_autofree char *to = vig_output_path (&vig_outputs[i], merge->options->output, name);
-    if (merge->options->formats & vig_outputs[i].format && !vig_file_link (from, to, error))
-      return FALSE;
-  }
-  return TRUE;
-}
-
 static VigEntry *
 copy_entry (const VigEntry *entry)
 {
@@ -114,7 +102,8 @@ take_input (Merge *merge, const Shard *shard, VigPlanned *planned, GError **erro
   t->frames += entry->frames;
   t->media += entry->duration;
   g_ptr_array_add (merge->taken, planned);
-  return take_files (merge, shard, planned->name, error) && vig_journal_add (merge->journal, copy_entry (entry), error);
+  return vig_outputs_take (merge->options->formats, planned->name, shard->folder, merge->options->output, error)
+      && vig_journal_add (merge->journal, copy_entry (entry), error);
 }
 
 static gboolean
@@ -143,7 +132,10 @@ combine (Merge *merge, GError **error)
   g_ptr_array_sort (merge->taken, by_index);
   for (guint i = 0; i < merge->taken->len; i++)
     g_ptr_array_add (names, ((VigPlanned *) merge->taken->pdata[i])->name);
-  return vig_combine (merge->options, (const char *const *) names->pdata, names->len, error);
+  const char *const *list = (const char *const *) names->pdata;
+  if (merge->options->formats & VIG_FORMAT_REPORT && !vig_outputs_write_index (merge->options->output, list, names->len, error))
+    return FALSE;
+  return vig_combine (merge->options, list, names->len, error);
 }
 
 static gboolean

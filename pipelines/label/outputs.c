@@ -339,6 +339,37 @@ vig_outputs_write (const VigOptions *options, const VigInput *input, const VigLa
   return vig_folder_sync (folder, error);
 }
 
+/* A page's links depend on where it lies. */
+static gboolean
+take_page (const char *from, const char *to, GError **error)
+{
+  VigFile file;
+  g_autofree char *data = NULL;
+  gsize size;
+  if (!g_file_get_contents (from, &data, &size, error))
+    return FALSE;
+  g_autoptr (GString) page = g_string_new_len (data, (gssize) size);
+  vig_report_move (page, from, to);
+  if (!vig_file_begin (&file, to, error))
+    return FALSE;
+  fwrite (page->str, 1, page->len, file.out);
+  return vig_file_end (&file, error);
+}
+
+gboolean
+vig_outputs_take (VigFormats formats, const char *name, const char *from, const char *to, GError **error)
+{
+  for (guint i = 0; i < vig_n_outputs; i++) {
+    const VigOutput *output = &vig_outputs[i];
+    g_autofree char *source = vig_output_path (output, from, name), *target = vig_output_path (output, to, name);
+    if (!(formats & output->format))
+      continue;
+    if (!(output->format == VIG_FORMAT_REPORT ? take_page : vig_file_link) (source, target, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
 gboolean
 vig_outputs_write_index (const char *folder, const char *const *names, guint n, GError **error)
 {

@@ -37,6 +37,9 @@ gboolean vig_outputs_exist (const VigOptions *options, const char *name);
 /* Writes them, whole and on disk. GFileError */
 gboolean vig_outputs_write (const VigOptions *options, const VigInput *input, const VigLabelled *labelled, GError **error);
 
+/* Puts the outputs of @name that are in the folder @from, all of @formats, into @to as well. */
+gboolean vig_outputs_take (VigFormats formats, const char *name, const char *from, const char *to, GError **error);
+
 /* The list of all pages that are below @folder, of the outputs of @names in this order. */
 gboolean vig_outputs_write_index (const char *folder, const char *const *names, guint n, GError **error);
 

@@ -19,6 +19,7 @@
 #define BARS 1000      /* of the timeline */
 #define ROWS 5000      /* of the table */
 #define TICKS 8        /* about, of the time axis */
+#define SOURCE " data-source=\"" /* the link to the video, for vig_report_move() */
 
 typedef struct {
   const VigLabelled *video;
@@ -75,6 +76,8 @@ append_head (Page *page)
   g_autoptr (GString) summary = g_string_new (NULL);
   vig_summary_append (summary, video);
   vig_html_begin (html, name, summary->str, "report.js");
+  if (page->link)
+    vig_html_format (html, SOURCE "%s\"", page->link);
   g_string_append (html, " data-end=\"");
   vig_html_number (html, page->end, 3);
   vig_html_format (html, "\">\n<header><h1><bdi>%s</bdi></h1></header>\n", name);
@@ -386,4 +389,31 @@ vig_report_page (const VigLabelled *video, const char *source, const char *path)
   g_array_unref (page.ranked);
   g_free (page.link);
   return page.html;
+}
+
+/* (nullable) (transfer full): the link to the video as it stands in the page. */
+static char *
+find_link (const GString *page)
+{
+  const char *body = strstr (page->str, "<body"), *end = body ? strchr (body, '>') : NULL;
+  const char *start = end ? g_strstr_len (body, end - body, SOURCE) : NULL;
+  start = start ? start + strlen (SOURCE) : NULL;
+  const char *quote = start ? memchr (start, '"', (gsize) (end - start)) : NULL;
+  return quote ? g_strndup (start, (gsize) (quote - start)) : NULL;
+}
+
+void
+vig_report_move (GString *page, const char *from, const char *to)
+{
+  /* a link to a file is percent-encoded and has nothing that HTML would escape; one with "://" is the same from everywhere */
+  g_autofree char *link = find_link (page);
+  g_autofree char *file = link && !strstr (link, "://") ? g_uri_unescape_string (link, NULL) : NULL;
+  if (!file)
+    return;
+  g_autofree char *folder = vig_html_folder (from), *path = g_build_filename (folder, file, NULL), *moved = vig_html_link (to, path);
+  const char *endings[] = { "\"", "#t=" };
+  for (guint i = 0; i < G_N_ELEMENTS (endings); i++) {
+    g_autofree char *old = g_strconcat ("=\"", link, endings[i], NULL), *new = g_strconcat ("=\"", moved, endings[i], NULL);
+    g_string_replace (page, old, new, 0);
+  }
 }

@@ -384,6 +384,23 @@ test_link_through_links (void)
   g_assert_cmpint (g_rmdir (real) | g_rmdir (between) | g_rmdir (folder), ==, 0);
 }
 
+/* A page that was made in one folder is as if it had been made in another. */
+static void
+test_move (void)
+{
+  static const char *const inputs[] = { "/in/a b&c.mkv", "/out/videos/a.mkv", "http://host/a.mkv?x=1&y=2", "rtsp://host/a" };
+  for (guint i = 0; i < G_N_ELEMENTS (inputs); i++) {
+    g_autoptr (VigLabelled) video = vig_labelled_new (inputs[i]);
+    video->duration = 10 * GST_SECOND;
+    add_score (video, 0, "a\" data-source=\"b", 0.5);
+    add_segment (video, 0, 6, "=\"../a.mkv#t=");
+    g_autoptr (GString) page = vig_report_page (video, inputs[i], "/out/shards/1/videos/a.html");
+    g_autoptr (GString) expected = vig_report_page (video, inputs[i], "/out/videos/a.html");
+    vig_report_move (page, "/out/shards/1/videos/a.html", "/out/videos/a.html");
+    g_assert_cmpstr (page->str, ==, expected->str);
+  }
+}
+
 /* ---- summaries -------------------------------------------------------------------------------------------------- */
 
 static void
@@ -472,6 +489,7 @@ main (int argc, char **argv)
   g_test_add_func ("/report/html/times", test_times);
   g_test_add_func ("/report/html/links", test_links);
   g_test_add_func ("/report/html/link-through-links", test_link_through_links);
+  g_test_add_func ("/report/html/move", test_move);
   g_test_add_func ("/report/summary/round-trip", test_summary);
   g_test_add_func ("/report/summary/long", test_long_summary);
   g_test_add_func ("/report/summary/bad", test_bad_summaries);

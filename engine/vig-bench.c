@@ -16,14 +16,15 @@
 #include "random.h"
 
 typedef struct {
-  char *model, *random, *device, *precision;
+  char *model, *random, *device, *precision, *frame;
+  int width, height; /* of frame, 0: there is none */
   int batch, size, threads, peak;
   double seconds;
   gboolean json, profile, resident;
 } Options;
 
 typedef struct {
-  double median, p99; /* seconds a batch */
+  double median, p99, preprocess; /* seconds a batch; preprocess: of them, the median */
   guint runs;
   double gflops, product_gflops, peak_gflops; /* all, of the matrix products alone, of a large product (0: not measured) */
 } Figures;
@@ -52,6 +53,8 @@ parse (Options *o, int *argc, char ***argv, GError **error)
         "Side of the square product that gives the peak, 0 for none (default 2048, on a GPU 8192)", "N" },
     { "resident", 0, 0, G_OPTION_ARG_NONE, &o->resident, "The input stays in the device's memory: copying it is not timed",
         NULL },
+    { "frame", 0, 0, G_OPTION_ARG_STRING, &o->frame,
+        "The input are NV12 pictures of that size: they are preprocessed, and that is timed too", "WIDTHxHEIGHT" },
     { "profile", 0, 0, G_OPTION_ARG_NONE, &o->profile, "Print the time of every operator as well", NULL },
     { "json", 'j', 0, G_OPTION_ARG_NONE, &o->json, "Print one JSON object", NULL },
     G_OPTION_ENTRY_NULL
@@ -64,6 +67,7 @@ parse (Options *o, int *argc, char ***argv, GError **error)
       "--profile waits for the device after every operator: its times add up to more than the median.\n\n"
       "Examples:\n"
       "  vig-bench --random vig_t --precision bf16 --batch 8\n"
+      "  vig-bench --random vig_t --frame 1920x1080\n"
       "  vig-bench --model M.safetensors --device cpu --size 448 --profile\n");
   if (!g_option_context_parse (context, argc, argv, error))
     return FALSE;
@@ -71,6 +75,10 @@ parse (Options *o, int *argc, char ***argv, GError **error)
     return usage_error (error, "expected options only");
   if (!o->model == !o->random)
     return usage_error (error, "expected either --model or --random");
+  char end;
+  if (o->frame && (o->resident || sscanf (o->frame, "%dx%d%c", &o->width, &o->height, &end) != 2 || o->width < 2
+      || o->height < 2 || o->width > 16384 || o->height > 16384 || o->width % 2 || o->height % 2))
+    return usage_error (error, "expected --frame WIDTHxHEIGHT, both even and up to 16384, and no --resident beside it");
   if (o->batch < 1 || o->batch > 4096 || o->size < 0 || o->threads < 0 || o->peak < -1 || o->peak > 32768
       || !(o->seconds >= 0 && o->seconds <= 3600))
     return usage_error (error, "expected --batch from 1 to 4096, --size and --threads of at least 0, --peak up to "
@@ -151,11 +159,60 @@ measure_peak (const Options *o, double *gflops, GError **error)
   return *gflops > 0;
 }
 
+/* What is classified: pictures, else tensors, else what is in the device's memory. */
+typedef struct {
+  VigFrame *frames; /* [batch], all the same picture */
+  guint8 *pixels;
+  float *tensors;   /* [batch, 3, size, size] */
+} Input;
+
+static void
+input_clear (Input *input)
+{
+  g_free (input->frames);
+  g_free (input->pixels);
+  g_free (input->tensors);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Input, input_clear)
+
 static gboolean
-classify (const Options *o, VigEngine *engine, const float *input, guint size, VigOutput *output, GError **error)
+input_init (Input *input, const Options *o, guint size, GError **error)
+{
+  gsize width = (gsize) o->width, height = (gsize) o->height, batch = (gsize) o->batch;
+  gsize count = width ? width * height * 3 / 2 : batch * 3 * size * size;
+
+  if (width) {
+    input->frames = g_new (VigFrame, batch);
+    input->pixels = g_try_new (guint8, count);
+  } else {
+    input->tensors = g_try_new (float, count);
+  }
+  if (!input->pixels && !input->tensors) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "batch: no memory for %d items of %ux%u", o->batch, size, size);
+    return FALSE;
+  }
+  for (gsize i = 0; i < count; i++) {
+    double value = vig_random_uniform ("bench/input", 0, i); /* -1 to 1 */
+    if (width)
+      input->pixels[i] = (guint8) (126 + 110 * value);
+    else
+      input->tensors[i] = (float) (2 * value);
+  }
+  for (gsize i = 0; width && i < batch; i++)
+    input->frames[i] = (VigFrame) { .format = VIG_FORMAT_NV12, .width = o->width, .height = o->height,
+      .data = { input->pixels, input->pixels + width * height }, .stride = { o->width, o->width },
+      .matrix = VIG_MATRIX_BT709 };
+  return TRUE;
+}
+
+static gboolean
+classify (const Options *o, VigEngine *engine, const Input *input, guint size, VigOutput *output, GError **error)
 {
   guint batch = (guint) o->batch;
-  return input ? vig_engine_classify_tensors (engine, input, batch, size, size, output, error)
+  if (input->frames)
+    return vig_engine_classify_frames (engine, input->frames, batch, size, output, error);
+  return input->tensors ? vig_engine_classify_tensors (engine, input->tensors, batch, size, size, output, error)
       : vig_engine_classify_resident (engine, batch, size, size, output, error);
 }
 
@@ -171,23 +228,24 @@ measure (const Options *o, VigEngine *engine, guint size, VigKernels *profile, F
 {
   VigModel *model = vig_engine_get_model (engine);
   guint batch = (guint) o->batch;
-  gsize item = (gsize) 3 * size * size;
-  g_autofree float *input = g_try_new (float, batch * item);
+  g_auto (Input) input = { 0 };
   g_autofree float *logits = g_try_new (float, (gsize) batch * vig_model_get_n_classes (model));
   g_autoptr (GArray) times = g_array_new (FALSE, FALSE, sizeof (double));
+  g_autoptr (GArray) preprocess = g_array_new (FALSE, FALSE, sizeof (double));
   VigOutput output = { .logits = logits };
 
-  if (!input || !logits) {
-    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "batch: no memory for %u items of %ux%u", batch, size, size);
+  if (!input_init (&input, o, size, error))
+    return FALSE;
+  if (!logits) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "batch: no memory for the logits of %u items", batch);
     return FALSE;
   }
-  for (gsize i = 0; i < batch * item; i++)
-    input[i] = (float) (2 * vig_random_uniform ("bench/input", 0, i));
-  const float *timed = o->resident ? NULL : input;
-  if (!classify (o, engine, input, size, &output, error))
+  if (!classify (o, engine, &input, size, &output, error))
     return FALSE;
+  if (o->resident)
+    g_clear_pointer (&input.tensors, g_free); /* it is there from now on */
   for (double end = now () + o->seconds / 10; ;) { /* warm up */
-    if (!classify (o, engine, timed, size, &output, error))
+    if (!classify (o, engine, &input, size, &output, error))
       return FALSE;
     if (now () >= end)
       break;
@@ -195,17 +253,21 @@ measure (const Options *o, VigEngine *engine, guint size, VigKernels *profile, F
   if (profile)
     vig_profile_reset (profile);
   for (double end = now () + o->seconds; ;) {
-    double start = now (), took;
-    if (!classify (o, engine, timed, size, &output, error))
+    double start = now (), took, prepared;
+    if (!classify (o, engine, &input, size, &output, error))
       return FALSE;
     took = now () - start;
+    prepared = 1e-6 * (double) output.preprocess_us;
     g_array_append_val (times, took);
+    g_array_append_val (preprocess, prepared);
     if (now () >= end)
       break;
   }
   g_array_sort (times, by_value);
+  g_array_sort (preprocess, by_value);
   figures->runs = times->len;
   figures->median = g_array_index (times, double, times->len / 2);
+  figures->preprocess = g_array_index (preprocess, double, preprocess->len / 2);
   figures->p99 = g_array_index (times, double, MIN (times->len - 1, times->len * 99 / 100));
   figures->gflops = 2e-9 * (double) vig_config_macs (&model->config, size, size, FALSE) * batch / figures->median;
   figures->product_gflops = 2e-9 * (double) vig_config_macs (&model->config, size, size, TRUE) * batch / figures->median;
@@ -250,6 +312,8 @@ print (const Options *o, VigEngine *engine, guint size, VigKernels *profile, con
         G_GSIZE_FORMAT, name->str, vig_engine_get_device (engine), vig_engine_get_kernels (engine), precision, o->batch,
         size, o->threads, f->runs, 1e3 * f->median, 1e3 * f->p99, fps, f->gflops,
         f->product_gflops, vig_engine_get_weight_bytes (engine), vig_engine_get_workspace_bytes (engine));
+    if (o->frame)
+      printf (",\"preprocess_ms\":%.6f", 1e3 * f->preprocess);
     if (o->peak)
       printf (",\"peak_gflops\":%.3f,\"share_of_peak\":%.5f,\"product_share_of_peak\":%.5f", f->peak_gflops, share, products);
     if (profile)
@@ -260,6 +324,8 @@ print (const Options *o, VigEngine *engine, guint size, VigKernels *profile, con
   printf ("%s on %s (%s), %s, batch %d, %ux%u, %u runs\n", vig_model_get_name (model), vig_engine_get_device (engine),
       vig_engine_get_kernels (engine), precision, o->batch, size, size, f->runs);
   printf ("  median %.3f ms, p99 %.3f ms, %.1f frames/s\n", 1e3 * f->median, 1e3 * f->p99, fps);
+  if (o->frame)
+    printf ("  %.3f ms of them preprocess %dx%d NV12\n", 1e3 * f->preprocess, o->width, o->height);
   printf ("  %.1f GFLOP/s, %.1f of them in matrix products\n", f->gflops, f->product_gflops);
   if (o->peak)
     printf ("  %.1f%% and %.1f%% of the measured peak of %.1f GFLOP/s\n", 100 * share, 100 * products, f->peak_gflops);
@@ -315,5 +381,6 @@ main (int argc, char **argv)
   g_free (o.random);
   g_free (o.device);
   g_free (o.precision);
+  g_free (o.frame);
   return status;
 }

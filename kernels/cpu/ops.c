@@ -22,7 +22,7 @@
 #include "cpu/cpu.h"
 #include "cpu/vec.h"
 
-/* gla.c */
+/* gla.c, gla-mix.c */
 void VARIANT (vig_gla_bidir) (void *ctx, const VigGlaBidir *a);
 void VARIANT (vig_gla_mix) (void *ctx, const VigGlaMix *a);
 

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* Frames of one file that are on their way: more than one fills batches also where few files run. */
-#define IN_FLIGHT 4
+/* Frames of one file that are on their way: as many as a batch has, so that decoders go on while one is computed. */
+#define IN_FLIGHT 8
 
 struct VigClassifiers {
   const VigOptions *options;

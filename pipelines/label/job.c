@@ -20,6 +20,7 @@
 #define TICK (100 * GST_MSECOND)
 /* After an error what has been read before it is still on its way; it is waited for until nothing has moved for so long. */
 #define DRAIN_SECONDS 2.0
+#define DRAIN_NOTHING_SECONDS 0.5 /* where nothing had come before it */
 
 struct VigJob {
   const VigOptions *options;
@@ -448,9 +449,9 @@ play (VigJob *job)
     read_progress (job);
     still = get_beat (job) == beat ? still + (double) TICK / GST_SECOND : 0;
     beat = get_beat (job);
-    if (job->labelled->error && still >= DRAIN_SECONDS)
+    if (job->labelled->error && still >= (job->has_caps ? DRAIN_SECONDS : DRAIN_NOTHING_SECONDS))
       return;
-    if (still >= job->options->stall_timeout) {
+    if (!job->labelled->error && still >= job->options->stall_timeout) {
       job->labelled->error = g_strdup_printf ("nothing has come of it for %g seconds", job->options->stall_timeout);
       return;
     }

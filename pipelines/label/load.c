@@ -5,7 +5,9 @@
 
 #define LOOK_USEC G_USEC_PER_SEC
 #define BUSY 0.9
-#define MOST_PER_CORE 4 /* each holds some frames, and a decoder */
+/* While one file waits for the engine, or is opened or written, another is decoded. */
+#define FIRST_PER_CORE 2
+#define MOST_PER_CORE 8 /* each holds some frames, and a decoder */
 
 static double
 get_cpu (void)
@@ -19,7 +21,8 @@ void
 vig_load_init (VigLoad *load, guint jobs)
 {
   const guint cores = g_get_num_processors ();
-  *load = (VigLoad) { .limit = jobs > 0 ? jobs : cores, .most = jobs > 0 ? jobs : MOST_PER_CORE * cores };
+  *load = (VigLoad) { .limit = jobs > 0 ? jobs : FIRST_PER_CORE * cores,
+    .most = jobs > 0 ? jobs : MOST_PER_CORE * cores };
 }
 
 void

@@ -119,6 +119,7 @@ vig_kernels_cpu_open (int threads, unsigned mask)
   if (isa & VIG_CPU_AVX512) {
     self->name = "avx512";
     vig_cpu_use_avx512 (self);
+    cpu->bytes = __builtin_cpu_supports ("avx512vbmi") && __builtin_cpu_supports ("avx512vnni");
   }
   if (isa & VIG_CPU_BF16) {
     cpu->bf16 = true;

@@ -13,6 +13,7 @@ typedef struct {
   VigPool *pool;
   int n_threads;
   bool bf16;                 /* oneDNN multiplies bf16 in hardware */
+  bool bytes;                /* AVX-512 with VBMI and VNNI */
   void **scratch;            /* [n_threads], scratch_size bytes each */
   size_t scratch_size;
   void *buffer;              /* of buffer_size bytes, for all threads together */
@@ -53,7 +54,7 @@ void vig_cpu_use_avx2 (VigKernels *k);
 void vig_cpu_use_avx512 (VigKernels *k);
 void vig_cpu_use_bf16 (VigKernels *k); /* AVX-512 with its conversion to bf16 */
 
-/* Preprocessing, which has one variant, for AVX2. */
+/* Preprocessing, for AVX2; one of its loops once more for cpu->bytes. */
 void vig_cpu_use_preprocess (VigKernels *k);
 
 /* Matrix products through oneDNN. */

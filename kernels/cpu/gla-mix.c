@@ -93,7 +93,7 @@ decay_block (const Gate *g, const float *low, ptrdiff_t low_row, int c, int n, i
 }
 
 TEMPLATE
-decay_columns (const Gate *g, const float *low, ptrdiff_t low_row, int n, float *d, int rows, VigType type)
+decay_columns (const Gate *g, const float *low, ptrdiff_t low_row, int n, float *d, VigType type)
 {
   int padded = vig_gla_padded (g->dk), c = 0;
   for (; c + VW < padded; c += 2 * VW)
@@ -108,9 +108,9 @@ decay_rows (const Gate *g, const float *low, ptrdiff_t low_row, int rows, float 
 {
   int r = 0;
   for (; r + DECAY_ROWS <= rows; r += DECAY_ROWS)
-    decay_columns (g, low + r * low_row, low_row, DECAY_ROWS, d + r * vig_gla_padded (g->dk), rows, type);
+    decay_columns (g, low + r * low_row, low_row, DECAY_ROWS, d + r * vig_gla_padded (g->dk), type);
   for (; r < rows; r++)
-    decay_columns (g, low + r * low_row, low_row, 1, d + r * vig_gla_padded (g->dk), rows, type);
+    decay_columns (g, low + r * low_row, low_row, 1, d + r * vig_gla_padded (g->dk), type);
 }
 
 /* What add_boundary does, to the decays of n tokens from t on. */

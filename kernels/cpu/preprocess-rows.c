@@ -5,7 +5,8 @@
  *
  * 1920x1080 NV12 to 224 on one thread of a Zen 4 core: 2.0 ms (check-preprocess --bench), or 5.3 million ticks of its
  * clock: across 3.0, load 0.6, colour 0.55, down 0.4, widen 0.15, blend 0.05, the rest is normalisation. An AVX-512
- * version of across, all 17 taps in one register (also with VNNI), was no faster: most of its loads cross a cache line.
+ * version of this across, all 17 taps in one register, was no faster: most of its loads cross a cache line
+ * (preprocess-bytes.c has another way).
  */
 #include "cpu/preprocess.h"
 

@@ -27,6 +27,7 @@ typedef struct {
   int16_t *ring;          /* [span, ring_row] */
   int16_t *line;          /* [ring_row] after the vertical filter */
   int16_t *column;        /* [channels, narrow] */
+  uint8_t *bytes;         /* a row as across() wants it */
   const int16_t **row;    /* [span] */
 } Area;
 
@@ -38,6 +39,7 @@ struct VigPreprocess {
   VigSplitTaps x, y;      /* over source columns from `left`, and over source rows of the picture */
   bool turned;            /* x makes upright rows, y upright columns */
   int channels;           /* 1 where all three are equal */
+  VigByteTaps x_bytes;    /* x again, where the machine has a faster way for it */
   int left, width;        /* the source columns that are converted */
   int wide, narrow;       /* samples from one channel to the next, before and after `across` */
   int span, ring_row;
@@ -176,6 +178,16 @@ convert (const VigPreprocess *p, const VigPlanes *planes, const Area *area, int 
 
 /* ---- the passes ----------------------------------------------------------------------------------------------- */
 
+/* A row through the horizontal filter. */
+static void
+across (const VigPreprocess *p, const Area *area, const int16_t *from, int16_t *to)
+{
+  if (p->x_bytes.groups)
+    vig_row_across_bytes (to, p->narrow, from, p->wide, p->channels, &p->x_bytes, area->bytes);
+  else
+    vig_row_across (to, p->narrow, from, p->wide, p->channels, &p->x);
+}
+
 /* Row y of the picture into the ring. */
 static void
 fill_ring (const VigPreprocess *p, const VigPlanes *planes, const Area *area, int y)
@@ -187,7 +199,7 @@ fill_ring (const VigPreprocess *p, const VigPlanes *planes, const Area *area, in
     return;
   }
   convert (p, planes, area, y, area->rgb);
-  vig_row_across (to, p->narrow, area->rgb, p->wide, p->channels, &p->x);
+  across (p, area, area->rgb, to);
 }
 
 /* Output j of the vertical filter to its place in the result: a row, or a column if turned. */
@@ -200,7 +212,7 @@ finish_output (const VigPreprocess *p, const Area *area, int j, float *out)
 
   vig_row_down (area->line, area->row, p->ring_row, &p->y, j);
   if (p->turned) {
-    vig_row_across (area->column, p->narrow, area->line, p->wide, p->channels, &p->x);
+    across (p, area, area->line, area->column);
     values = area->column;
   }
   for (int c = 0; c < 3; c++)
@@ -284,6 +296,7 @@ lay_out_area (const VigPreprocess *p, Area *area, int16_t *memory)
   area->ring = carve (memory, &used, (size_t) p->span * p->ring_row);
   area->line = carve (memory, &used, p->ring_row);
   area->column = carve (memory, &used, (size_t) p->channels * p->narrow);
+  area->bytes = (uint8_t *) carve (memory, &used, (size_t) p->channels * (p->wide + VIG_BYTES_BEYOND) / 2);
   return used;
 }
 
@@ -294,6 +307,7 @@ preprocess_destroy (void *ctx, VigPreprocess *p)
     return;
   split_clear (&p->x);
   split_clear (&p->y);
+  vig_byte_taps_clear (&p->x_bytes);
   for (int i = 0; p->areas && i < p->n_areas; i++)
     free (p->areas[i].row);
   free (p->areas);
@@ -381,6 +395,8 @@ preprocess_create (void *ctx, const VigPreprocessDesc *desc)
   init_values (p, desc);
   if (!init_taps (p, desc))
     goto fail;
+  if (cpu->bytes)
+    vig_byte_taps_init (&p->x_bytes, &p->x); /* if not, there is the other way */
   p->wide = round_up (p->width + p->x.taps, 16) + 16;
   p->narrow = round_up (p->x.n, 16);
   p->ring_row = p->channels * (p->turned ? p->wide : p->narrow);

@@ -33,11 +33,11 @@ struct VigJob {
   VigSampling sampling;
   GstVideoInfo info;  /* of the frames that come now */
   VigThumbs *thumbs;  /* or NULL: no pictures are asked for */
-  char *lacking;  /* why what there is cannot be decoded, or NULL */
-  gboolean has_caps;
+  gint has_caps;  /* atomic */
   char *trouble;  /* of the streaming threads, or NULL */
 
   GMutex lock;    /* guards what follows */
+  char *lacking;  /* why what there is cannot be decoded, or NULL */
   VigJobProgress progress;
   GstClockTime reached; /* what has been read ends here */
 };
@@ -142,7 +142,7 @@ limit_threads (VigJob *job, GstElement *decoder)
   for (guint i = 0; i < G_N_ELEMENTS (names); i++) {
     GParamSpec *spec = g_object_class_find_property (G_OBJECT_GET_CLASS (decoder), names[i]);
     g_autofree char *value = g_strdup_printf ("%d", job->options->decode_threads);
-    if (spec && job->options->decode_threads > 0 && G_IS_PARAM_SPEC_INT (spec) | G_IS_PARAM_SPEC_UINT (spec))
+    if (spec && job->options->decode_threads > 0 && (G_IS_PARAM_SPEC_INT (spec) || G_IS_PARAM_SPEC_UINT (spec)))
       gst_util_set_object_arg (G_OBJECT (decoder), names[i], value);
   }
 }
@@ -172,8 +172,10 @@ on_unknown (GstElement *decoder, GstPad *pad, GstCaps *caps, gpointer data)
   const char *kind = is_encrypted && original ? original : name;
   if (!is_encrypted && !g_str_has_prefix (kind, "video/") && !g_str_has_prefix (kind, "image/"))
     return;
+  g_mutex_lock (&job->lock);
   g_free (job->lacking);
   job->lacking = is_encrypted ? g_strdup_printf ("it is encrypted (%s)", kind) : g_strdup_printf ("no decoder for %s", kind);
+  g_mutex_unlock (&job->lock);
 }
 
 /* ---- decoded frames ----------------------------------------------------------------------------------------------- */
@@ -183,9 +185,9 @@ set_size (VigJob *job, GstCaps *caps)
 {
   VigLabelled *l = job->labelled;
   const GstVideoInfo *info = &job->info;
-  if (!gst_video_info_from_caps (&job->info, caps) || job->has_caps)
+  if (!gst_video_info_from_caps (&job->info, caps) || g_atomic_int_get (&job->has_caps))
     return;
-  job->has_caps = TRUE;
+  g_atomic_int_set (&job->has_caps, 1);
   l->width = (int) gst_util_uint64_scale_int_round ((guint64) info->width, info->par_n, info->par_d);
   l->height = info->height;
   l->fps_n = info->fps_n;
@@ -236,7 +238,7 @@ on_decoded (GstPad *pad, GstPadProbeInfo *info, gpointer data)
   reach (job, time, buffer);
   if (!GST_CLOCK_TIME_IS_VALID (time) || !vig_sampling_wants (&job->sampling, time))
     return GST_PAD_PROBE_DROP;
-  if (job->thumbs && job->has_caps)
+  if (job->thumbs && g_atomic_int_get (&job->has_caps))
     vig_thumbs_frame (job->thumbs, buffer, &job->info, time);
   return GST_PAD_PROBE_OK;
 }
@@ -338,8 +340,8 @@ static gboolean
 build_pipeline (VigJob *job, GError **error)
 {
   /* Nothing but video is decoded. videoconvert passes on, untouched, what vigclassify takes itself. */
-  job->pipeline = gst_parse_launch ("uridecodebin name=decode caps=video/x-raw(ANY) expose-all-streams=false ! "
-      "videoconvert name=convert  fakesink name=sink sync=false", error);
+  job->pipeline = gst_parse_launch_full ("uridecodebin name=decode caps=video/x-raw(ANY) expose-all-streams=false ! "
+      "videoconvert name=convert  fakesink name=sink sync=false", NULL, GST_PARSE_FLAG_FATAL_ERRORS, error);
   if (!job->pipeline || !(job->classify = vig_classifiers_take (job->classifiers, error)))
     return FALSE;
   gst_object_ref_sink (job->pipeline);
@@ -382,6 +384,16 @@ drop_pipeline (VigJob *job)
 
 /* ---- until its end ------------------------------------------------------------------------------------------------ */
 
+/* (transfer full) (nullable) */
+static char *
+get_lacking (VigJob *job)
+{
+  g_mutex_lock (&job->lock);
+  char *lacking = g_strdup (job->lacking);
+  g_mutex_unlock (&job->lock);
+  return lacking;
+}
+
 /* A sentence of it, without where in whose source it was said. */
 static void
 on_error (VigJob *job, GstMessage *message)
@@ -392,9 +404,9 @@ on_error (VigJob *job, GstMessage *message)
   const char *detail = debug ? strrchr (debug, '\n') : NULL;
   if (job->labelled->error)
     return;
-  if (job->lacking)
-    job->labelled->error = g_strdup (job->lacking);
-  else if (g_error_matches (error, GST_CORE_ERROR, GST_CORE_ERROR_MISSING_PLUGIN) && detail && !detail[1])
+  if ((job->labelled->error = get_lacking (job)))
+    return;
+  if (g_error_matches (error, GST_CORE_ERROR, GST_CORE_ERROR_MISSING_PLUGIN) && detail && !detail[1])
     job->labelled->error = g_strdup ("there is no video stream in it"); /* what decodebin says when there is nothing for it */
   else
     job->labelled->error = detail && detail[1] ? g_strdup_printf ("%s (%s)", error->message, detail + 1) : g_strdup (error->message);
@@ -449,7 +461,7 @@ play (VigJob *job)
     read_progress (job);
     still = get_beat (job) == beat ? still + (double) TICK / GST_SECOND : 0;
     beat = get_beat (job);
-    if (job->labelled->error && still >= (job->has_caps ? DRAIN_SECONDS : DRAIN_NOTHING_SECONDS))
+    if (job->labelled->error && still >= (g_atomic_int_get (&job->has_caps) ? DRAIN_SECONDS : DRAIN_NOTHING_SECONDS))
       return;
     if (!job->labelled->error && still >= job->options->stall_timeout) {
       job->labelled->error = g_strdup_printf ("nothing has come of it for %g seconds", job->options->stall_timeout);
@@ -493,7 +505,7 @@ judge (VigJob *job)
   }
   if (!l->error && job->trouble)
     l->error = g_strdup (job->trouble);
-  if (!l->error && !job->has_caps)
+  if (!l->error && !g_atomic_int_get (&job->has_caps))
     l->error = g_strdup (job->lacking ? job->lacking : "no frame could be decoded");
   if (!l->error && GST_CLOCK_TIME_IS_VALID (promised) && (double) job->reached < 0.95 * (double) promised - GST_SECOND) {
     g_autofree char *is = seconds (job->reached), *should = seconds (promised);

@@ -18,7 +18,7 @@
 #define WAIT_USEC 100000
 /* A job gives up by itself what stands still; one that then does not come back (an element that hangs while it is stopped) is left
  * alone after this much more, or this much when the run is to stop. */
-#define PATIENCE_SECONDS 30.0
+#define PATIENCE_SECONDS 10.0
 #define STOPPING_SECONDS 10.0
 #define MOST_NAMED 20
 

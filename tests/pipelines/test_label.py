@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""vig-label as users run it: test_label.py VIG_LABEL PLUGIN_FOLDER MODEL CLIP_MODEL"""
+"""vig-label as users run it: test_label.py VIG_LABEL PLUGIN_FOLDER MODEL CLIP_MODEL HANG SANITIZER"""
 import csv
 import fcntl
 import json
@@ -21,7 +21,8 @@ import urllib.parse
 import killing
 import tap
 
-LABEL, PLUGINS, MODEL, CLIP_MODEL = map(os.path.abspath, sys.argv[1:5])
+LABEL, PLUGINS, MODEL, CLIP_MODEL, HANG = map(os.path.abspath, sys.argv[1:6])
+SANITIZER = sys.argv[6]
 LIMIT = 200  # seconds until something hangs
 ALL_FORMATS = "jsonl,csv,vtt,labelstudio"
 
@@ -364,6 +365,17 @@ def test_what_stands_still():
     assert video("still", "clip2")["error"] is None
 
 
+def test_what_hangs():
+    """A file whose opening never returns, as on a server that has gone: it is left alone, the rest is done."""
+    if SANITIZER != "none":
+        raise tap.Skip("a sanitizer has to be loaded first")
+    shutil.copy("good/film.mkv", "hang-when-opened.mkv")
+    out, err = expect(1, "-o", "hanging", "--stall-timeout", "1", "hang-when-opened.mkv", "good/clip2.webm",
+                      env=dict(ENV, LD_PRELOAD=HANG))
+    assert "hang-when-opened.mkv: it hangs and cannot be stopped" in err and re.search(r"^labelled +1$", out, re.M), (out, err)
+    assert video("hanging", "hang")["error"] == "it hangs and cannot be stopped" and video("hanging", "clip2")["frames"] == 60
+
+
 # ---- restart ----
 
 def test_restart():
@@ -412,7 +424,8 @@ def test_interrupted():
     for i in range(30):
         os.link("good/film.mkv", "many/%d.mkv" % i)
     process = subprocess.Popen(command("-o", "interrupted", "many"), env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    process.stderr.readline()  # one is finished
+    while not labelled_now(process.stderr.readline()):  # one is finished
+        pass
     process.send_signal(signal.SIGINT)
     err = process.communicate(timeout=LIMIT)[1]
     assert process.returncode == 130 and re.search(r"stopped; the same command goes on with the \d+ inputs that are left", err), err

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Pages and sheets of vig-label in a real browser without a network: test_report.py MAKE_PAGES"""
+"""Pages and sheets of vig-label in a real browser without a network: test_report.py MAKE_PAGES VIG_LABEL PLUGIN_FOLDER MODEL"""
+import json
 import os
 import re
 import struct
@@ -11,21 +12,29 @@ import urllib.parse
 import browser
 import tap
 
+MAKE_PAGES, LABEL, PLUGINS, MODEL = map(os.path.abspath, sys.argv[1:5])
 WORK = tempfile.TemporaryDirectory()
 FOLDER = WORK.name
 PAGES = "plain", "hostile", "few", "long", "nothing", "stream", "index"
 
 
-def make():
-    subprocess.run(("gst-launch-1.0 --quiet --no-fault videotestsrc pattern=ball num-buffers=100 ! video/x-raw,width=320,height=240,"
-                    "framerate=25/1 ! vp8enc deadline=1 keyframe-max-dist=10 ! webmmux ! filesink location=film").split(),
-                   cwd=FOLDER, check=True)
-    os.rename(os.path.join(FOLDER, "film"), os.path.join(FOLDER, "plain film.webm"))
-    subprocess.run([sys.argv[1], FOLDER], check=True)
-
-
 def path(name):
     return os.path.join(FOLDER, name)
+
+
+def make():
+    # without our plugin: one built with a sanitizer cannot be loaded into a program built without
+    environment = dict(os.environ, GST_REGISTRY=path("plain-registry"), GST_REGISTRY_FORK="no")
+    source = "gst-launch-1.0 --quiet --no-fault videotestsrc num-buffers=100 pattern=%s ! video/x-raw,width=320,height=240,framerate=25/1 ! "
+    for line in (source % "ball" + "vp8enc deadline=1 keyframe-max-dist=10 ! webmmux ! filesink location=film",
+                 source % "smpte" + "x264enc ! taginject scope=stream tags=image-orientation=rotate-90 ! mp4mux ! filesink location=turned.mp4"):
+        subprocess.run(line.split(), cwd=FOLDER, env=environment, check=True)
+    os.rename(path("film"), path("plain film.webm"))
+    os.mkdir(path("in"))
+    os.link(path("plain film.webm"), os.path.join(os.fsencode(path("in")), b"ball & <b> \xe9.webm"))
+    os.rename(path("turned.mp4"), path("in/turned.mp4"))
+    open(path("in/empty.mkv"), "w").close()
+    subprocess.run([MAKE_PAGES, FOLDER], check=True)
 
 
 def read(name):
@@ -218,6 +227,75 @@ def test_sheets():
         assert head[:8] == b"\x89PNG\r\n\x1a\n", name
         width, height = struct.unpack(">II", head[16:24])
         assert width >= least and 60 < height < 4000, (name, width, height)
+
+
+# ---- of vig-label itself --------------------------------------------------------------------------------------------------------
+
+def label(*arguments):
+    environment = dict(os.environ, GST_REGISTRY=path("registry"), GST_REGISTRY_FORK="no", GST_PLUGIN_PATH=PLUGINS)
+    if not os.path.exists(path("registry")):  # made by itself, once: looking into every plugin of the system leaks, which is not tested here
+        subprocess.run([LABEL, "--dry-run", "--model", MODEL, path("in")], env=dict(environment, ASAN_OPTIONS="detect_leaks=0"),
+                       stdout=subprocess.DEVNULL, check=True)
+    done = subprocess.run([LABEL, "--model", MODEL, "--report", "--contact-sheet", *arguments], cwd=FOLDER, env=environment,
+                          capture_output=True, text=True, timeout=200)
+    assert done.returncode in (0, 1), done  # 1: the empty file
+    return done.stdout
+
+
+def pages(folder):
+    """By the beginnings of their names."""
+    return {name.split("-")[0]: path(folder + "/videos/" + name) for name in os.listdir(path(folder + "/videos")) if name.endswith(".html")}
+
+
+def test_pages_of_vig_label():
+    label("--output", "out", "in")
+    found = pages("out")
+    assert len(found) == 3, found
+    B.open(found["turned.mp4"])
+    B.wait("document.getElementById('video').readyState >= 1")
+    assert B.run("document.getElementById('video').videoWidth < document.getElementById('video').videoHeight")  # the browser turns it too
+    assert B.run("[...document.querySelectorAll('.thumb img')].every(i => i.naturalWidth == 192 && i.naturalHeight == 256)")
+    with open([f.path for f in os.scandir(path("out/videos")) if f.name.startswith("turned") and f.name.endswith(".jsonl")][0]) as f:
+        lines = [json.loads(line) for line in f]
+    segments = [line for line in lines if line["type"] == "segment"]
+    assert segments and B.run("document.querySelectorAll('#timeline rect').length") == len(segments)
+    assert B.run("[...document.querySelectorAll('#segments tbody b')].map(b => b.textContent)") == [s["label"] for s in segments]
+    B.open([page for name, page in found.items() if name.startswith("ball")][0])
+    B.wait("document.getElementById('video').readyState >= 1")  # the name is not UTF-8, and it plays all the same
+    assert B.run("document.title") == "ball & <b> \ufffd.webm"
+    B.open(found["empty.mkv"])
+    assert "it is empty" in B.run("document.querySelector('.error').textContent")
+    for page in found.values():
+        with open(page[:-5] + ".png", "rb") as f:
+            assert f.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+def test_index_of_vig_label():
+    index = path("out/index.html")
+    with open(index, "rb") as f:
+        whole = f.read()
+    B.open(index)
+    assert "3 videos, 0:08 in all, 1 with errors" in B.run("document.querySelector('header').textContent")
+    B.run("[...document.querySelectorAll('#videos a')].find(a => a.textContent.includes('turned')).click()")
+    B.wait("document.title == 'turned.mp4'")
+    # a run that finds everything done makes it again, of what is on disk
+    os.remove(index)
+    assert re.search(r"done before +2\n", label("--output", "out", "in")), "it was labelled again"
+    with open(index, "rb") as f:
+        assert f.read() == whole
+
+
+def test_merged_pages_of_vig_label():
+    for shard in "1", "2":
+        label("--output", "parts/of/" + shard, "--shard", shard + "/2", "in")
+    label("--output", "merged", "--merge", "parts/of/1", "parts/of/2")
+    # as if they had been made there
+    one, merged = pages("out"), pages("merged")
+    for name in one:
+        with open(one[name], "rb") as a, open(merged[name], "rb") as b:
+            assert a.read() == b.read(), name
+    with open(path("out/index.html"), "rb") as a, open(path("merged/index.html"), "rb") as b:
+        assert a.read() == b.read()
 
 
 try:

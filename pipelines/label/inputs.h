@@ -33,7 +33,8 @@ char *vig_input_display (const VigInput *input);
 
 /**
  * vig_inputs_find:
- * @error: a manifest or pattern that names nothing that can be read; GOptionError
+ * @error: a manifest that cannot be read, or is none (vig_manifest_parse()). Anything else that cannot be read is an input that
+ *   says so.
  *
  * Returns: (transfer full) (element-type VigInput): all of them, of all shards.
  */

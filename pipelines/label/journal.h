@@ -7,7 +7,7 @@
 
 /**
  * VigEntry:
- * @key: of the input as it was and of all that its results depend on
+ * @key: of the input as it was and of all that its results depend on; empty: what was finished does not count any more
  * @name: of its outputs
  * @error: why it failed, or NULL
  */

@@ -186,15 +186,31 @@ work (gpointer data)
   return NULL;
 }
 
-static void
-start_next (Run *run)
+/* Its outputs of another time, or of other options, will be overwritten one by one: from now on they do not count any more. */
+static gboolean
+forget (Run *run, const VigInput *input, const char *key, GError **error)
 {
-  Task *task = g_new0 (Task, 1);
+  const VigEntry *old = vig_journal_find (run->journal, input->name);
+  if (!old || !*old->key || g_str_equal (old->key, key))
+    return TRUE;
+  VigEntry *entry = g_new0 (VigEntry, 1);
+  *entry = (VigEntry) { .key = g_strdup (""), .name = g_strdup (input->name) };
+  return vig_journal_add (run->journal, entry, error);
+}
+
+static gboolean
+start_next (Run *run, GError **error)
+{
   const VigInput *input = run->todo->pdata[run->next++];
-  *task = (Task) { .run = run, .input = input, .display = vig_input_display (input), .key = make_key (run, input),
-    .job = vig_job_new (run->options, input, run->classifiers) };
+  g_autofree char *key = make_key (run, input);
+  if (!forget (run, input, key, error))
+    return FALSE;
+  Task *task = g_new0 (Task, 1);
+  *task = (Task) { .run = run, .input = input, .display = vig_input_display (input),
+    .key = g_steal_pointer (&key), .job = vig_job_new (run->options, input, run->classifiers) };
   g_ptr_array_add (run->running, task);
   g_thread_unref (g_thread_new ("input", work, task));
+  return TRUE;
 }
 
 static VigEntry *
@@ -323,8 +339,8 @@ label_all (Run *run, GError **error)
 {
   GError *first = NULL;
   while (run->running->len > 0 || (!run->stopping && run->next < run->todo->len)) {
-    while (!run->stopping && run->next < run->todo->len && run->running->len < run->load.limit)
-      start_next (run);
+    while (!first && !run->stopping && run->next < run->todo->len && run->running->len < run->load.limit)
+      start_next (run, &first);
     Task *task = g_async_queue_timeout_pop (run->finished, WAIT_USEC);
     if (task)
       finish (run, task, first ? NULL : &first);

@@ -100,7 +100,8 @@ def kills(model, n, seed, footage):
     files = videos(DIFFERENT, footage)[:24]
     with tempfile.TemporaryDirectory(dir="out") as folder:
         def command(output):
-            return [LABEL, "-q", "-m", model, "-o", os.path.join(folder, output), "-f", "jsonl,csv,vtt,labelstudio", "--combined"] + files
+            return [LABEL, "-q", "-m", model, "-o", os.path.join(folder, output), "-f", "jsonl,csv,vtt,labelstudio", "--combined", "--sample-rate",
+                    "10"] + files
         took, status = killing.seconds(command("undisturbed"))
         expected = killing.contents(os.path.join(folder, "undisturbed"))
         assert status == 0 and expected

@@ -246,6 +246,13 @@ def test_model_over_time_and_jobs():
     assert video("clip1", "film")["model"] == "camera-health-clip"
 
 
+def test_one_engine():
+    """For all files, whatever runs at once; and kept from one to the next."""
+    err = expect(0, "-o", "engine", "-j", "3", "-q", "good", env=dict(ENV, GST_DEBUG="vigclassify:4", GST_DEBUG_NO_COLOR="1"))[1]
+    users = [int(n) for n in re.findall(r"used by (\d+),", err)]
+    assert len(users) <= 3 and max(users) == len(users), users
+
+
 # ---- inputs ----
 
 def order(err):
@@ -397,6 +404,9 @@ def test_restart():
     assert labelled_now(expect(0, *arguments)[1]) == ["good/film.mkv"]
     # an option that matters; and back
     assert len(labelled_now(expect(0, "--sample-rate", "1", *arguments)[1])) == 6
+    # (what is overwritten does not count from before the first byte, whatever comes between)
+    keys = [entry["key"] for entry in lines("again/vig-label.journal") if entry["name"].startswith("film")]
+    assert keys[-2] == "" and "" not in (keys[-1], keys[-3]) and keys[-1] != keys[-3], keys
     assert len(labelled_now(expect(0, *arguments)[1])) == 6
     assert len(labelled_now(expect(0, "--force", *arguments)[1])) == 6
     # one that does not

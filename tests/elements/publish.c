@@ -1,41 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* vigpublish behind vigclassify: what it writes, when, where, and that it never gets in the way. */
-#include <gio/gio.h>
 #include <glib/gstdio.h>
 #include <gst/analytics/analytics.h>
 #include <json-glib/json-glib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common.h"
+#include "publishing.h"
 
-#define CAPS "video/x-raw,format=RGB,width=48,height=48,framerate=25/1"
-
-/* ---- a classifier with publishers behind it ---- */
-
-/* Takes the elements, and plays. */
-static GstHarness *
-play (GstElement *first, ...)
-{
-  va_list args;
-  GstElement *bin = gst_bin_new (NULL), *last = NULL;
-  g_autoptr (GstBus) bus = gst_bus_new ();
-  gst_element_set_bus (bin, bus);
-  va_start (args, first);
-  for (GstElement *e = first; e; e = va_arg (args, GstElement *)) {
-    g_assert_true (gst_bin_add (GST_BIN (bin), e));
-    g_assert_true (!last || gst_element_link (last, e));
-    last = e;
-  }
-  va_end (args);
-  g_autoptr (GstPad) sink = gst_element_get_static_pad (first, "sink"), src = gst_element_get_static_pad (last, "src");
-  gst_element_add_pad (bin, gst_ghost_pad_new ("sink", sink));
-  gst_element_add_pad (bin, gst_ghost_pad_new ("src", src));
-  GstHarness *h = gst_harness_new_with_element (bin, "sink", "src");
-  gst_object_unref (bin);
-  gst_harness_set_src_caps_str (h, CAPS);
-  return h;
-}
+/* ---- a publisher ---- */
 
 /* One that writes to @path, which is removed if it is there. */
 static GstElement *
@@ -54,45 +27,7 @@ publisher (const char *path, const char *first_property, ...)
   return element;
 }
 
-static char *
-in_dir (const char *name)
-{
-  return g_build_filename (test_dir (), name, NULL);
-}
-
-static void
-show (GstHarness *h, int class, int from, int to)
-{
-  for (int i = from; i < to; i++)
-    gst_buffer_unref (test_send (h, test_frame (CAPS, class, i)));
-}
-
-static void
-end_of_stream (GstHarness *h)
-{
-  g_assert_true (gst_harness_push_event (h, gst_event_new_eos ()));
-  g_autoptr (GstEvent) event = NULL;
-  do {
-    gst_clear_event (&event);
-    event = gst_harness_pull_event (h);
-    g_assert_nonnull (event);
-  } while (GST_EVENT_TYPE (event) != GST_EVENT_EOS);
-}
-
 /* ---- what was written ---- */
-
-static void
-check_schema (const char *path)
-{
-  g_autofree char *output = NULL, *errors = NULL;
-  g_autoptr (GError) error = NULL;
-  int status;
-  const char *argv[] = { VIG_PYTHON, VIG_CHECK_SCHEMA, VIG_SCHEMA, path, NULL };
-  g_assert_true (g_spawn_sync (NULL, (char **) argv, NULL, 0, NULL, NULL, &output, &errors, &status, &error));
-  g_assert_no_error (error);
-  if (!g_spawn_check_wait_status (status, &error))
-    g_error ("%s: %s%s", path, output, errors);
-}
 
 /* (transfer full): the lines of a file, each an object, each as the schema has it */
 static JsonArray *
@@ -103,7 +38,7 @@ read_events (const char *path)
   g_autoptr (GError) error = NULL;
   g_assert_true (g_file_get_contents (path, &text, &length, &error));
   g_assert_true (length == 0 || text[length - 1] == '\n');
-  check_schema (path);
+  publishing_check_schema (path);
   g_auto (GStrv) lines = g_strsplit (text, "\n", -1);
   JsonArray *events = json_array_new ();
   for (guint i = 0; lines[i] && *lines[i]; i++) {
@@ -160,12 +95,12 @@ expect_results (JsonArray *events, guint n, const int frames[], const int classe
 static void
 test_every_result (void)
 {
-  g_autofree char *path = in_dir ("every.jsonl");
+  g_autofree char *path = publishing_in_dir ("every.jsonl");
   GstElement *publish = publisher (path, NULL);
-  GstHarness *h = play (test_element ("top-k", 2, "name", "first", NULL), publish, NULL);
-  show (h, TINY_RED, 0, 2);
-  show (h, TINY_LEFT, 2, 3);
-  end_of_stream (h);
+  GstHarness *h = publishing_play (test_element ("top-k", 2, "name", "first", NULL), publish, NULL);
+  publishing_show (h, TINY_RED, 0, 2);
+  publishing_show (h, TINY_LEFT, 2, 3);
+  publishing_end_of_stream (h);
   g_assert_cmpuint (test_stat (publish, "published"), ==, 3);
   g_assert_cmpuint (test_stat (publish, "dropped"), ==, 0);
   g_assert_cmpuint (test_stat (publish, "queued"), ==, 0);
@@ -195,14 +130,14 @@ test_every_result (void)
 static void
 test_untouched (void)
 {
-  g_autofree char *path = in_dir ("untouched.jsonl");
-  GstHarness *h = play (publisher (path, NULL), NULL);
-  GstBuffer *buffer = test_frame (CAPS, TINY_RED, 0);
+  g_autofree char *path = publishing_in_dir ("untouched.jsonl");
+  GstHarness *h = publishing_play (publisher (path, NULL), NULL);
+  GstBuffer *buffer = test_frame (PUBLISHING_CAPS, TINY_RED, 0);
   gst_buffer_ref (buffer); /* not writable */
   g_autoptr (GstBuffer) out = test_send (h, buffer);
   g_assert_true (out == buffer);
   gst_buffer_unref (buffer);
-  end_of_stream (h);
+  publishing_end_of_stream (h);
   g_autoptr (JsonArray) events = read_events (path);
   g_assert_cmpuint (json_array_get_length (events), ==, 0);
   test_harness_free (h);
@@ -211,10 +146,10 @@ test_untouched (void)
 static void
 test_held (void)
 {
-  g_autofree char *path = in_dir ("held.jsonl"), *all = in_dir ("held-too.jsonl");
-  GstHarness *h = play (test_element ("interval", 3, NULL), publisher (path, NULL), publisher (all, "include-held", TRUE, NULL), NULL);
-  show (h, TINY_RED, 0, 5);
-  end_of_stream (h);
+  g_autofree char *path = publishing_in_dir ("held.jsonl"), *all = publishing_in_dir ("held-too.jsonl");
+  GstHarness *h = publishing_play (test_element ("interval", 3, NULL), publisher (path, NULL), publisher (all, "include-held", TRUE, NULL), NULL);
+  publishing_show (h, TINY_RED, 0, 5);
+  publishing_end_of_stream (h);
   g_autoptr (JsonArray) events = read_events (path);
   expect_results (events, 2, (int[]) { 0, 3 }, (int[]) { TINY_RED, TINY_RED });
   g_autoptr (JsonArray) with_held = read_events (all);
@@ -229,18 +164,18 @@ test_held (void)
 static void
 test_changes (void)
 {
-  g_autofree char *path = in_dir ("changes.jsonl");
+  g_autofree char *path = publishing_in_dir ("changes.jsonl");
   GstElement *classify = test_element ("threshold", 0.0, NULL);
-  GstHarness *h = play (classify, publisher (path, "publish", 1 /* changes */, NULL), NULL);
-  show (h, TINY_RED, 0, 3);
-  show (h, TINY_LEFT, 3, 5);
+  GstHarness *h = publishing_play (classify, publisher (path, "publish", 1 /* changes */, NULL), NULL);
+  publishing_show (h, TINY_RED, 0, 3);
+  publishing_show (h, TINY_LEFT, 3, 5);
   g_object_set (classify, "threshold", 1.0, NULL);
-  show (h, TINY_LEFT, 5, 7);
+  publishing_show (h, TINY_LEFT, 5, 7);
   g_object_set (classify, "threshold", 0.0, NULL);
-  show (h, TINY_RED, 7, 9);
-  test_happen (h, CAPS, "flush");
-  show (h, TINY_RED, 9, 11);
-  end_of_stream (h);
+  publishing_show (h, TINY_RED, 7, 9);
+  test_happen (h, PUBLISHING_CAPS, "flush");
+  publishing_show (h, TINY_RED, 9, 11);
+  publishing_end_of_stream (h);
   g_autoptr (JsonArray) events = read_events (path);
   expect_results (events, 5, (int[]) { 0, 3, 5, 7, 9 }, (int[]) { TINY_RED, TINY_LEFT, TINY_LEFT, TINY_RED, TINY_RED });
   g_assert_false (json_object_has_member (event (events, 0), "previous_label"));
@@ -257,12 +192,12 @@ test_changes (void)
 static void
 test_in_series (void)
 {
-  g_autofree char *path = in_dir ("series.jsonl");
-  GstHarness *h = play (test_element ("name", "one", NULL), test_element ("name", "two", "threshold", 1.0, NULL),
+  g_autofree char *path = publishing_in_dir ("series.jsonl");
+  GstHarness *h = publishing_play (test_element ("name", "one", NULL), test_element ("name", "two", "threshold", 1.0, NULL),
       publisher (path, "publish", 1 /* changes */, NULL), NULL);
-  show (h, TINY_RED, 0, 2);
-  show (h, TINY_LEFT, 2, 4);
-  end_of_stream (h);
+  publishing_show (h, TINY_RED, 0, 2);
+  publishing_show (h, TINY_LEFT, 2, 4);
+  publishing_end_of_stream (h);
   g_autoptr (JsonArray) events = read_events (path);
   expect_results (events, 3, (int[]) { 0, 0, 2 }, (int[]) { TINY_RED, TINY_RED, TINY_LEFT });
   g_assert_cmpstr (text_in (event (events, 0), "element"), ==, "one");
@@ -283,18 +218,18 @@ add_reference (GstBuffer *buffer, const char *caps, GstClockTime time)
 static void
 test_utc (void)
 {
-  g_autofree char *path = in_dir ("utc.jsonl"), *segments = in_dir ("utc-segments.jsonl");
+  g_autofree char *path = publishing_in_dir ("utc.jsonl"), *segments = publishing_in_dir ("utc-segments.jsonl");
   const GstClockTime then = 1700000000 * GST_SECOND + 123456789; /* 2023-11-14T22:13:20Z and */
-  GstHarness *h = play (test_element ("enter-threshold", 0.5, NULL), publisher (path, NULL),
+  GstHarness *h = publishing_play (test_element ("enter-threshold", 0.5, NULL), publisher (path, NULL),
       publisher (segments, "publish", 2 /* segments */, NULL), NULL);
-  GstBuffer *a = test_frame (CAPS, TINY_RED, 0), *b = test_frame (CAPS, TINY_RED, 1), *c = test_frame (CAPS, TINY_RED, 2);
+  GstBuffer *a = test_frame (PUBLISHING_CAPS, TINY_RED, 0), *b = test_frame (PUBLISHING_CAPS, TINY_RED, 1), *c = test_frame (PUBLISHING_CAPS, TINY_RED, 2);
   add_reference (a, "timestamp/x-unix", then);
   add_reference (b, "timestamp/x-ntp", then + FRAME_TIME + 2208988800 * GST_SECOND);
   add_reference (c, "timestamp/x-other", 5);
   gst_buffer_unref (test_send (h, a));
   gst_buffer_unref (test_send (h, b));
   gst_buffer_unref (test_send (h, c));
-  end_of_stream (h);
+  publishing_end_of_stream (h);
   g_autoptr (JsonArray) events = read_events (path);
   g_assert_cmpstr (text_in (object_in (event (events, 0), "time"), "utc"), ==, "2023-11-14T22:13:20.123456789Z");
   g_assert_cmpstr (text_in (object_in (event (events, 1), "time"), "utc"), ==, "2023-11-14T22:13:20.163456789Z");
@@ -310,19 +245,19 @@ test_utc (void)
 static void
 test_times (void)
 {
-  g_autofree char *path = in_dir ("times.jsonl");
+  g_autofree char *path = publishing_in_dir ("times.jsonl");
   GstSegment segment;
-  GstHarness *h = play (test_element (NULL, NULL), publisher (path, "stream-name", NULL, NULL), NULL);
+  GstHarness *h = publishing_play (test_element (NULL, NULL), publisher (path, "stream-name", NULL, NULL), NULL);
   gst_harness_push_event (h, gst_event_new_stream_start ("a/stream's\nid"));
-  gst_harness_set_src_caps_str (h, CAPS);
+  gst_harness_set_src_caps_str (h, PUBLISHING_CAPS);
   gst_segment_init (&segment, GST_FORMAT_TIME);
   segment.start = 2 * FRAME_TIME;
   segment.time = 10 * GST_SECOND;
   segment.base = 100 * GST_SECOND;
   gst_harness_push_event (h, gst_event_new_segment (&segment));
-  gst_buffer_unref (test_send (h, test_picture (CAPS, TINY_RED)));
-  show (h, TINY_RED, 3, 4);
-  end_of_stream (h);
+  gst_buffer_unref (test_send (h, test_picture (PUBLISHING_CAPS, TINY_RED)));
+  publishing_show (h, TINY_RED, 3, 4);
+  publishing_end_of_stream (h);
   g_autoptr (JsonArray) events = read_events (path);
   g_assert_true (json_object_get_null_member (object_in (event (events, 0), "time"), "pts"));
   g_assert_true (json_object_get_null_member (object_in (event (events, 0), "time"), "running"));
@@ -339,11 +274,11 @@ test_times (void)
 static void
 test_clips (void)
 {
-  g_autofree char *path = in_dir ("clips.jsonl"), *model = test_model_over_time (TINY_JOINT);
-  GstHarness *h = play (test_element ("model-file", model, "clip-length", 4, "clip-hop", 3, NULL),
+  g_autofree char *path = publishing_in_dir ("clips.jsonl"), *model = test_model_over_time (TINY_JOINT);
+  GstHarness *h = publishing_play (test_element ("model-file", model, "clip-length", 4, "clip-hop", 3, NULL),
       publisher (path, "include-held", TRUE, NULL), NULL);
-  show (h, TINY_RED, 0, 8);
-  end_of_stream (h);
+  publishing_show (h, TINY_RED, 0, 8);
+  publishing_end_of_stream (h);
   g_autoptr (JsonArray) events = read_events (path);
   g_assert_cmpuint (json_array_get_length (events), ==, 8);
   for (guint i = 0; i < 8; i++) {
@@ -362,7 +297,7 @@ frame_with_object (int class, int i, int x, guint64 id)
 {
   GstAnalyticsODMtd od;
   GstAnalyticsTrackingMtd track;
-  GstBuffer *buffer = test_frame (CAPS, class, i);
+  GstBuffer *buffer = test_frame (PUBLISHING_CAPS, class, i);
   GstAnalyticsRelationMeta *meta = gst_buffer_add_analytics_relation_meta (buffer);
   g_assert_true (gst_analytics_relation_meta_add_od_mtd (meta, g_quark_from_string ("person"), x, 4, 20, 30, 0.5, &od));
   if (id) {
@@ -375,16 +310,16 @@ frame_with_object (int class, int i, int x, guint64 id)
 static void
 test_regions (void)
 {
-  g_autofree char *path = in_dir ("regions.jsonl"), *changes = in_dir ("region-changes.jsonl");
-  g_autofree char *segments = in_dir ("region-segments.jsonl");
+  g_autofree char *path = publishing_in_dir ("regions.jsonl"), *changes = publishing_in_dir ("region-changes.jsonl");
+  g_autofree char *segments = publishing_in_dir ("region-segments.jsonl");
   const guint64 id = G_MAXUINT64 - 1;
-  GstHarness *h = play (test_element ("regions", 2 /* both */, "enter-threshold", 0.5, NULL), publisher (path, NULL),
+  GstHarness *h = publishing_play (test_element ("regions", 2 /* both */, "enter-threshold", 0.5, NULL), publisher (path, NULL),
       publisher (changes, "publish", 1, NULL), publisher (segments, "publish", 2, NULL), NULL);
   for (int i = 0; i < 4; i++)
     gst_buffer_unref (test_send (h, frame_with_object (i < 2 ? TINY_RED : TINY_BLUE, i, 8 + i, id)));
   gst_buffer_unref (test_send (h, frame_with_object (TINY_BLUE, 4, 8, 0)));
   gst_buffer_unref (test_send (h, frame_with_object (TINY_BLUE, 5, 8, 0)));
-  end_of_stream (h);
+  publishing_end_of_stream (h);
   g_autoptr (JsonArray) events = read_events (path);
   g_assert_cmpuint (json_array_get_length (events), ==, 12);
   JsonObject *e = event (events, 3), *region = object_in (e, "region");
@@ -409,14 +344,14 @@ test_regions (void)
 static void
 test_segments (void)
 {
-  g_autofree char *path = in_dir ("segments.jsonl"), *other = in_dir ("other.safetensors");
+  g_autofree char *path = publishing_in_dir ("segments.jsonl"), *other = publishing_in_dir ("other.safetensors");
   GstElement *classify = test_element ("enter-threshold", 0.5, "name", "c", NULL);
-  GstHarness *h = play (classify, publisher (path, "publish", 2, NULL), NULL);
-  show (h, TINY_RED, 0, 3);
-  show (h, TINY_LEFT, 3, 5);
-  test_happen (h, CAPS, "flush");
-  show (h, TINY_TOP, 7, 9);
-  end_of_stream (h);
+  GstHarness *h = publishing_play (classify, publisher (path, "publish", 2, NULL), NULL);
+  publishing_show (h, TINY_RED, 0, 3);
+  publishing_show (h, TINY_LEFT, 3, 5);
+  test_happen (h, PUBLISHING_CAPS, "flush");
+  publishing_show (h, TINY_TOP, 7, 9);
+  publishing_end_of_stream (h);
   g_autoptr (JsonArray) events = read_events (path);
   const int expected[][3] = { { TINY_RED, 0, 3 }, { TINY_LEFT, 3, 5 }, { TINY_TOP, 7, 9 } };
   g_assert_cmpuint (json_array_get_length (events), ==, G_N_ELEMENTS (expected));
@@ -439,15 +374,15 @@ test_segments (void)
 static void
 test_goes_on (void)
 {
-  g_autofree char *path = in_dir ("goes-on.jsonl"), *text = NULL;
+  g_autofree char *path = publishing_in_dir ("goes-on.jsonl"), *text = NULL;
   for (int i = 0; i < 2; i++) {
     g_autofree char *kept = i == 0 ? NULL : g_strconcat (text, "{\"version\":1,\"ty", NULL);
     GstElement *publish = publisher (path, NULL);
     if (kept)
       g_assert_true (g_file_set_contents (path, kept, -1, NULL));
-    GstHarness *h = play (test_element (NULL, NULL), publish, NULL);
-    show (h, TINY_RED, 2 * i, 2 * i + 2);
-    end_of_stream (h);
+    GstHarness *h = publishing_play (test_element (NULL, NULL), publish, NULL);
+    publishing_show (h, TINY_RED, 2 * i, 2 * i + 2);
+    publishing_end_of_stream (h);
     test_harness_free (h);
     g_clear_pointer (&text, g_free);
     g_assert_true (g_file_get_contents (path, &text, NULL, NULL));
@@ -473,7 +408,7 @@ count_events_of (const char *prefix, guint *n_files, gsize *longest)
   *n_files = names->len;
   *longest = 0;
   for (guint i = 0; i < names->len; i++) {
-    g_autofree char *path = in_dir (names->pdata[i]);
+    g_autofree char *path = publishing_in_dir (names->pdata[i]);
     g_autoptr (JsonArray) events = read_events (path);
     GStatBuf st;
     g_stat (path, &st);
@@ -488,12 +423,12 @@ count_events_of (const char *prefix, guint *n_files, gsize *longest)
 static void
 test_rotate_size (void)
 {
-  g_autofree char *path = in_dir ("bysize.jsonl");
+  g_autofree char *path = publishing_in_dir ("bysize.jsonl");
   guint n_files;
   gsize longest;
-  GstHarness *h = play (test_element (NULL, NULL), publisher (path, "rotate-size", (guint64) 2000, NULL), NULL);
-  show (h, TINY_RED, 0, 10);
-  end_of_stream (h);
+  GstHarness *h = publishing_play (test_element (NULL, NULL), publisher (path, "rotate-size", (guint64) 2000, NULL), NULL);
+  publishing_show (h, TINY_RED, 0, 10);
+  publishing_end_of_stream (h);
   test_harness_free (h);
   g_assert_cmpuint (count_events_of ("bysize-", &n_files, &longest) /* '-' is before '.' */, ==, 9);
   g_assert_cmpuint (n_files, ==, 3);
@@ -507,12 +442,12 @@ test_rotate_size (void)
 static void
 test_rotate_each (void)
 {
-  g_autofree char *path = in_dir ("each.jsonl");
+  g_autofree char *path = publishing_in_dir ("each.jsonl");
   guint n_files;
   gsize longest;
-  GstHarness *h = play (test_element (NULL, NULL), publisher (path, "rotate-size", (guint64) 1, NULL), NULL);
-  show (h, TINY_RED, 0, 4);
-  end_of_stream (h);
+  GstHarness *h = publishing_play (test_element (NULL, NULL), publisher (path, "rotate-size", (guint64) 1, NULL), NULL);
+  publishing_show (h, TINY_RED, 0, 4);
+  publishing_end_of_stream (h);
   test_harness_free (h);
   g_assert_cmpuint (count_events_of ("each-", &n_files, &longest), ==, 3);
   g_assert_cmpuint (n_files, ==, 3);
@@ -521,14 +456,14 @@ test_rotate_each (void)
 static void
 test_rotate_time (void)
 {
-  g_autofree char *path = in_dir ("bytime.jsonl");
+  g_autofree char *path = publishing_in_dir ("bytime.jsonl");
   guint n_files;
   gsize longest;
-  GstHarness *h = play (test_element (NULL, NULL), publisher (path, "rotate-time", 300 * GST_MSECOND, NULL), NULL);
-  show (h, TINY_RED, 0, 3);
+  GstHarness *h = publishing_play (test_element (NULL, NULL), publisher (path, "rotate-time", 300 * GST_MSECOND, NULL), NULL);
+  publishing_show (h, TINY_RED, 0, 3);
   g_usleep (400 * 1000);
-  show (h, TINY_RED, 3, 4);
-  end_of_stream (h);
+  publishing_show (h, TINY_RED, 3, 4);
+  publishing_end_of_stream (h);
   test_harness_free (h);
   g_assert_cmpuint (count_events_of ("bytime-", &n_files, &longest), ==, 3);
   g_assert_cmpuint (n_files, ==, 1);
@@ -557,9 +492,9 @@ static guint64
 part_frames (int n)
 {
   GstElement *publish = gst_element_factory_make ("vigpublish", NULL);
-  GstHarness *h = play (test_element (NULL, NULL), publish, NULL);
-  show (h, TINY_RED, 0, n);
-  end_of_stream (h);
+  GstHarness *h = publishing_play (test_element (NULL, NULL), publish, NULL);
+  publishing_show (h, TINY_RED, 0, n);
+  publishing_end_of_stream (h);
   guint64 dropped = test_stat (publish, "dropped");
   g_assert_cmpuint (test_stat (publish, "published") + dropped, ==, n);
   test_harness_free (h);
@@ -587,10 +522,10 @@ part_stuck (void)
   g_assert_cmpint (dup2 (fds[1], STDOUT_FILENO), ==, STDOUT_FILENO);
   GstElement *publish = gst_element_factory_make ("vigpublish", NULL);
   g_object_set (publish, "max-queued", 20, "drain-timeout", 200 * GST_MSECOND, NULL);
-  GstHarness *h = play (test_element (NULL, NULL), publish, NULL);
-  show (h, TINY_RED, 0, 300);
+  GstHarness *h = publishing_play (test_element (NULL, NULL), publish, NULL);
+  publishing_show (h, TINY_RED, 0, 300);
   gint64 began = g_get_monotonic_time ();
-  end_of_stream (h);
+  publishing_end_of_stream (h);
   g_assert_cmpint (g_get_monotonic_time () - began, <, 2 * G_USEC_PER_SEC);
   g_assert_cmpuint (test_stat (publish, "dropped"), >, 100);
   g_assert_cmpuint (test_stat (publish, "published"), >, 50);
@@ -617,7 +552,7 @@ run_named_part (const char *part)
 static void
 test_stdout (void)
 {
-  g_autofree char *path = in_dir ("stdout.jsonl"), *errors = NULL;
+  g_autofree char *path = publishing_in_dir ("stdout.jsonl"), *errors = NULL;
   g_autofree char *output = run_part ("frames", G_SUBPROCESS_FLAGS_STDOUT_PIPE, &errors);
   g_autofree char *last = g_strrstr (output, "}\n") ? g_strdup (strchr (output, '{')) : NULL; /* behind what g_test says */
   g_assert_nonnull (last);
@@ -644,33 +579,6 @@ test_stdout_stuck (void)
 
 /* ---- what cannot be written ---- */
 
-/* (transfer full): the next warning's text; NULL: none within @timeout */
-static char *
-next_warning (GstBus *bus, GstClockTime timeout)
-{
-  g_autoptr (GstMessage) message = gst_bus_timed_pop_filtered (bus, timeout, GST_MESSAGE_WARNING);
-  g_autoptr (GError) error = NULL;
-  if (!message)
-    return NULL;
-  gst_message_parse_warning (message, &error, NULL);
-  return g_strdup (error->message);
-}
-
-static void
-expect_warning (GstBus *bus, const char *part)
-{
-  g_autofree char *text = next_warning (bus, 10 * GST_SECOND);
-  if (!text || !strstr (text, part))
-    g_error ("a warning must say \"%s\", found \"%s\"", part, text);
-}
-
-static void
-expect_no_warning (GstBus *bus)
-{
-  g_autofree char *text = next_warning (bus, 0);
-  g_assert_cmpstr (text, ==, NULL);
-}
-
 /* A disk that is full: the video goes on, results are dropped and counted, and it is said. */
 static void
 test_full_disk (void)
@@ -678,13 +586,13 @@ test_full_disk (void)
   GstElement *publish = gst_element_factory_make ("vigpublish", NULL);
   gst_util_set_object_arg (G_OBJECT (publish), "sink", "file");
   g_object_set (publish, "location", "/dev/full", "max-queued", 10, "drain-timeout", 100 * GST_MSECOND, NULL);
-  GstHarness *h = play (test_element (NULL, NULL), publish, NULL);
-  show (h, TINY_RED, 0, 50);
-  expect_warning (test_bus (h), "No space left on device");
-  expect_warning (test_bus (h), "more wait to be published than may");
-  end_of_stream (h);
-  expect_warning (test_bus (h), "10 results were not published");
-  expect_no_warning (test_bus (h));
+  GstHarness *h = publishing_play (test_element (NULL, NULL), publish, NULL);
+  publishing_show (h, TINY_RED, 0, 50);
+  publishing_expect_warning (test_bus (h), "No space left on device");
+  publishing_expect_warning (test_bus (h), "more wait to be published than may");
+  publishing_end_of_stream (h);
+  publishing_expect_warning (test_bus (h), "10 results were not published");
+  publishing_expect_no_warning (test_bus (h));
   g_assert_cmpuint (test_stat (publish, "dropped"), ==, 50);
   g_assert_cmpuint (test_stat (publish, "published"), ==, 0);
   test_harness_free (h);
@@ -694,16 +602,16 @@ test_full_disk (void)
 static void
 test_named_pipe (void)
 {
-  g_autofree char *path = in_dir ("pipe");
+  g_autofree char *path = publishing_in_dir ("pipe");
   char text[65536];
   GstElement *publish = publisher (path, "reconnect-delay", 5 * GST_MSECOND, "max-reconnect-delay", 5 * GST_MSECOND, NULL);
   g_assert_cmpint (mkfifo (path, 0600), ==, 0);
-  GstHarness *h = play (test_element (NULL, NULL), publish, NULL);
-  show (h, TINY_RED, 0, 3);
-  expect_warning (test_bus (h), "a pipe that nobody reads");
+  GstHarness *h = publishing_play (test_element (NULL, NULL), publish, NULL);
+  publishing_show (h, TINY_RED, 0, 3);
+  publishing_expect_warning (test_bus (h), "a pipe that nobody reads");
   for (int reader = 0; reader < 2; reader++) {
     FILE *f = fopen (path, "r");
-    show (h, TINY_RED, 3 + reader, 4 + reader);
+    publishing_show (h, TINY_RED, 3 + reader, 4 + reader);
     for (int i = reader ? 4 : 0; i < 4 + reader; i++) {
       g_autofree char *sequence = g_strdup_printf ("\"sequence\":%d,", i);
       g_assert_nonnull (fgets (text, sizeof text, f));
@@ -718,14 +626,14 @@ test_named_pipe (void)
 static void
 test_block (void)
 {
-  g_autofree char *path = in_dir ("block");
+  g_autofree char *path = publishing_in_dir ("block");
   char text[65536];
   GstElement *publish = publisher (path, "reconnect-delay", 5 * GST_MSECOND, "when-full", TRUE /* block */, "max-queued", 5, NULL);
   g_assert_cmpint (mkfifo (path, 0600), ==, 0);
-  GstHarness *h = play (test_element (NULL, NULL), publish, NULL);
-  g_assert_cmpint (gst_harness_push (h, test_frame (CAPS, TINY_RED, 0)), ==, GST_FLOW_OK);
+  GstHarness *h = publishing_play (test_element (NULL, NULL), publish, NULL);
+  g_assert_cmpint (gst_harness_push (h, test_frame (PUBLISHING_CAPS, TINY_RED, 0)), ==, GST_FLOW_OK);
   for (int i = 1; i < 7; i++) /* five that wait, and those that vigclassify holds: one waits here, the other behind it */
-    g_assert_cmpint (gst_harness_push (h, test_frame (CAPS, TINY_RED, i)), ==, GST_FLOW_OK);
+    g_assert_cmpint (gst_harness_push (h, test_frame (PUBLISHING_CAPS, TINY_RED, i)), ==, GST_FLOW_OK);
   g_usleep (50 * 1000);
   g_assert_cmpuint (test_stat (publish, "queued"), ==, 5);
   g_assert_cmpuint (gst_harness_buffers_received (h), ==, 5);
@@ -735,7 +643,7 @@ test_block (void)
     g_assert_nonnull (fgets (text, sizeof text, f));
     g_assert_nonnull (strstr (text, sequence));
   }
-  end_of_stream (h);
+  publishing_end_of_stream (h);
   g_assert_cmpuint (test_stat (publish, "dropped"), ==, 0);
   g_assert_cmpuint (test_stat (publish, "published"), ==, 7);
   fclose (f);
@@ -747,7 +655,7 @@ push_frames (gpointer data)
 {
   GstHarness *h = data;
   for (int i = 0; i < 20; i++)
-    if (gst_harness_push (h, test_frame (CAPS, TINY_RED, i)) != GST_FLOW_OK)
+    if (gst_harness_push (h, test_frame (PUBLISHING_CAPS, TINY_RED, i)) != GST_FLOW_OK)
       return GINT_TO_POINTER (1);
   return NULL;
 }
@@ -756,17 +664,17 @@ push_frames (gpointer data)
 static void
 test_block_ends (void)
 {
-  g_autofree char *path = in_dir ("block-ends");
+  g_autofree char *path = publishing_in_dir ("block-ends");
   g_assert_cmpint (mkfifo (path, 0600), ==, 0);
   for (int flush = 0; flush < 2; flush++) {
     GstElement *publish = publisher ("", "location", path, "when-full", TRUE, "max-queued", 2, NULL);
-    GstHarness *h = play (test_element (NULL, NULL), publish, NULL);
+    GstHarness *h = publishing_play (test_element (NULL, NULL), publish, NULL);
     GThread *thread = g_thread_new ("push", push_frames, h);
     while (test_stat (publish, "queued") < 2)
       g_usleep (1000);
     gint64 began = g_get_monotonic_time ();
     if (flush)
-      test_happen (h, CAPS, "flush");
+      test_happen (h, PUBLISHING_CAPS, "flush");
     else
       gst_element_set_state (h->element, GST_STATE_NULL);
     if (!flush)
@@ -776,7 +684,7 @@ test_block_ends (void)
       g_thread_join (thread);
     }
     g_assert_cmpint (g_get_monotonic_time () - began, <, 2 * G_USEC_PER_SEC);
-    expect_warning (test_bus (h), "a pipe that nobody reads");
+    publishing_expect_warning (test_bus (h), "a pipe that nobody reads");
     test_harness_free (h);
   }
 }
@@ -786,7 +694,7 @@ test_block_ends (void)
 static void
 test_wrong_properties (void)
 {
-  g_autofree char *text = in_dir ("text.txt"), *missing = in_dir ("missing/x.jsonl"), *video = in_dir ("video.mp4");
+  g_autofree char *text = publishing_in_dir ("text.txt"), *missing = publishing_in_dir ("missing/x.jsonl"), *video = publishing_in_dir ("video.mp4");
   g_autofree char *no_pem = g_strdup_printf ("sink=mqtt address=localhost topic=t tls=true ca-file=\"%s\"", text);
   g_autofree char *into_missing = g_strdup_printf ("sink=file location=\"%s\"", missing);
   g_autofree char *over_other = g_strdup_printf ("sink=file location=\"%s\"", video);
@@ -806,6 +714,14 @@ test_wrong_properties (void)
     { no_pem, GST_RESOURCE_ERROR_SETTINGS, "PEM" },
     { "sink=mqtt address=localhost topic=t username=u password-file=/nowhere", GST_RESOURCE_ERROR_OPEN_READ, "/nowhere" },
     { "sink=mqtt address=localhost topic=t password=p", GST_RESOURCE_ERROR_SETTINGS, "expected a username" },
+#ifdef HAVE_MQTT
+    { "sink=mqtt address=localhost:99999 topic=t", GST_RESOURCE_ERROR_SETTINGS, "address: expected HOST or HOST:PORT, found localhost:99999" },
+    { "sink=mqtt address=mqtt://localhost topic=t", GST_RESOURCE_ERROR_SETTINGS, "address: expected" },
+    { "sink=mqtt address=a,b topic=t", GST_RESOURCE_ERROR_SETTINGS, "address: expected" },
+    { "sink=mqtt address=localhost topic=a/+/b", GST_RESOURCE_ERROR_SETTINGS, "topic: expected one without" },
+#else
+    { "sink=mqtt address=localhost topic=t", GST_RESOURCE_ERROR_NOT_FOUND, "without libmosquitto" },
+#endif
     { "sink=mqtt address=localhost topic=t kafka-options=a=b", GST_RESOURCE_ERROR_SETTINGS, "kafka-options is set" },
   };
   g_assert_true (g_file_set_contents (text, "no certificate\n", -1, NULL));
@@ -833,9 +749,9 @@ test_wrong_properties (void)
 static void
 test_file_taken (void)
 {
-  g_autofree char *path = in_dir ("taken.jsonl");
+  g_autofree char *path = publishing_in_dir ("taken.jsonl");
   g_autoptr (GstBus) bus = gst_bus_new ();
-  GstHarness *h = play (publisher (path, NULL), NULL);
+  GstHarness *h = publishing_play (publisher (path, NULL), NULL);
   GstElement *second = gst_element_factory_make ("vigpublish", NULL);
   gst_util_set_object_arg (G_OBJECT (second), "sink", "file");
   g_object_set (second, "location", path, NULL);

@@ -5,6 +5,7 @@
 
 #include "plan.h"
 
+#define LABELS "labels-file="
 #define DEFAULT_MODEL MODEL_DIR "/camera-health-clip.safetensors"
 
 static const struct {
@@ -227,6 +228,17 @@ append_number (GString *text, const char *name, double value)
   g_string_append_printf (text, "%s=%s;", name, g_ascii_dtostr (number, sizeof number, value));
 }
 
+/* What is in it counts, not what it is called. */
+static void
+append_labels (GString *text, const char *set)
+{
+  g_autofree char *data = NULL, *hash = NULL;
+  gsize size;
+  if (g_str_has_prefix (set, LABELS) && g_file_get_contents (set + strlen (LABELS), &data, &size, NULL))
+    hash = g_compute_checksum_for_data (G_CHECKSUM_SHA256, (guchar *) data, size);
+  g_string_append_printf (text, "%s;", hash ? hash : "");
+}
+
 char *
 vig_options_describe (const VigOptions *o)
 {
@@ -241,7 +253,9 @@ vig_options_describe (const VigOptions *o)
   append_number (text, "formats", o->formats);
   g_string_append_printf (text, "device=%s;precision=%s;media-prefix=%s;", o->device ? o->device : "auto",
       o->precision ? o->precision : "auto", o->media_prefix ? o->media_prefix : "");
-  for (char **set = o->set; set && *set; set++)
+  for (char **set = o->set; set && *set; set++) {
     g_string_append_printf (text, "%s;", *set);
+    append_labels (text, *set);
+  }
   return g_string_free (text, FALSE);
 }

@@ -196,6 +196,12 @@ def test_formats_agree():
     with open("labels.txt", "w") as f:
         f.write("\n".join(odd))
     expect(0, "-o", "formats", "-f", ALL_FORMATS, name, "--set", "labels-file=labels.txt", "--enter-threshold", "0.5")
+    # other labels in the file are other results
+    again = ["-n", "-o", "formats", "-f", ALL_FORMATS, name, "--set", "labels-file=labels.txt", "--enter-threshold", "0.5"]
+    assert "1 inputs, 0 of them" in expect(0, *again)[0]
+    with open("labels.txt", "w") as f:
+        f.write("\n".join(reversed(odd)))
+    assert "1 inputs, 1 of them" in expect(0, *again)[0]
     stem = "a__b____c____--__d.mkv"
     rows = lines(one("formats", stem, ".jsonl"))
     frames, segments = of("frame", rows), of("segment", rows)

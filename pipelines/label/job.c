@@ -371,7 +371,6 @@ static void
 drop_pipeline (VigJob *job)
 {
   if (job->classify) {
-    gst_object_ref (job->classify);
     gst_bin_remove (GST_BIN (job->pipeline), job->classify);
     vig_classifiers_give (job->classifiers, job->classify);
   }

@@ -7,6 +7,7 @@ turn, or a program that is started for each round. A window is one contender's r
 again when, meanwhile, other processes (or the host: steal) took more than --quiet cores.
 """
 import argparse
+import atexit
 import json
 import os
 import shlex
@@ -27,7 +28,7 @@ BUILD = os.path.join(os.path.dirname(TOOLS), "build")
 FIRST = "vig_t:224:1"  # the point that has everything
 POINTS = FIRST + ",vig_t:224:8,vig_t:1024:1,vig_s:224:1,vig_t:448:1,vig_s:224:8,vig_s:448:1,vig_s:1024:1"
 CLASS = {"vig_t": "deit_t", "vig_s": "deit_s"}  # the one of the same size
-PEERS = ["torch-fp32", "torch-bf16", "ort-fp32", "ort-int8", "openvino-fp32", "openvino-bf16", "openvino-int8"]
+PEERS = ["torch-fp32", "torch-bf16", "ort-fp32", "ort-int8", "openvino-fp32", "openvino-bf16"]
 COMPILED = ["torch-compiled-fp32", "torch-compiled-bf16"]  # a minute or two each: at FIRST only
 # As on a machine that has no more than AVX2, also at FIRST only. Each runtime has a switch of its own.
 AVX2 = {"VIG_CPU_MASK": "1", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "OPENBLAS_CORETYPE": "Haswell"}
@@ -72,6 +73,14 @@ class Missing(Exception):
     pass
 
 
+def environment(isa, compiled=False):
+    """torch.compile: what it builds lacks PyTorch's library of vector mathematics (SLEEF), and is kept for the next run."""
+    env = {**os.environ, **(AVX2 if isa else {})}
+    if compiled:
+        env.update(LD_PRELOAD="libsleef.so.3", TORCHINDUCTOR_CACHE_DIR=BUILD + "/torch-compiled")
+    return env
+
+
 class Worker:
     """A runtime with a model. engine: of bench_worker.ENGINES, with @avx2 behind it: as on a machine without more."""
 
@@ -81,7 +90,8 @@ class Worker:
         self.process = subprocess.Popen(
             [sys.executable, TOOLS + "/bench_worker.py", engine, model, str(size), str(batch), str(args.threads), folder],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env={**os.environ, **(AVX2 if isa else {}), **COMPILER_ENV.get("compiled" in engine, {})})
+            env=environment(isa, "compiled" in engine))
+        atexit.register(self.process.kill)  # a stopped one would stay
         self.pids = [self.process.pid]
         ready = self.answer()
         self.label = ready["ready"] + (", AVX2 only" if isa and "avx2" not in ready["ready"] else "")
@@ -110,10 +120,6 @@ class Worker:
         self.process.wait()
 
 
-# torch.compile: Debian's PyTorch links its vector mathematics (SLEEF) for itself only; what was compiled is kept
-COMPILER_ENV = {True: {"LD_PRELOAD": "libsleef.so.3", "TORCHINDUCTOR_CACHE_DIR": BUILD + "/torch-compiled"}}
-
-
 class Products:
     """oneDNN alone, bench-products. shapes: [(count, rows, n, k)]"""
     model, pids, bytes = "", [], None
@@ -121,7 +127,7 @@ class Products:
     def __init__(self, key, label, precision, shapes, args, isa=""):
         self.key, self.label, self.precision = key, label + (", AVX2 only" if isa else ""), precision
         self.shapes = ["%dx%dx%dx%d" % shape for shape in shapes]
-        self.env = {**os.environ, **(AVX2 if isa else {}), "OMP_NUM_THREADS": str(args.threads), "OMP_PROC_BIND": "true"}
+        self.env = {**environment(isa), "OMP_NUM_THREADS": str(args.threads), "OMP_PROC_BIND": "true"}
 
     def round(self, seconds):
         return run_json([BUILD + "/tests/bench/bench-products", self.precision, str(seconds), *self.shapes], self.env)["ms"]
@@ -160,6 +166,10 @@ def products_of(model, size, batch):
 
 # ---- a point ---------------------------------------------------------------------------------------------------------
 
+def is_first(model, size, batch):
+    return "%s:%d:%d" % (model, size, batch) == FIRST
+
+
 def prepare(model, size, batch, folder, *kinds):
     """Input and models of a point. In a process of its own: PyTorch's threads do not belong in the one that measures."""
     done = subprocess.run([sys.executable, TOOLS + "/bench_prepare.py", model, str(size), str(batch), folder, *kinds],
@@ -189,7 +199,7 @@ def workers(engines, model, size, batch, args, folder):
 
 def contenders_of(model, size, batch, args, folder):
     """ViG and, through the same peers, the DeiT of its size class, all in one rotation; and oneDNN."""
-    first = "%s:%d:%d" % (model, size, batch) == FIRST
+    first = is_first(model, size, batch)
     peers = [e for e in PEERS + (COMPILED if first and not args.quick else []) if e.startswith(tuple(args.peers.split(",")))]
     ours = ["libvig-fp32", "libvig-bf16"] + (["libvig-fp32@avx2"] if first else [])
     avx2 = ["torch-fp32@avx2"] if first and "torch-fp32" in peers else []
@@ -203,10 +213,10 @@ def contenders_of(model, size, batch, args, folder):
             + workers(peers, CLASS[model], size, batch, args, folder))
 
 
-def rounds(contenders, args):
+def rounds(contenders, time_left, args):
     """{contender: [ms a batch of each quiet window]}, and how many windows were thrown away. Whoever began ends next."""
     times, thrown, everyone = {c: [] for c in contenders}, 0, [pid for c in contenders for pid in c.pids]
-    end = time.monotonic() + args.point_seconds
+    end = time.monotonic() + time_left
     for r in range(args.rounds):
         if r >= MIN_ROUNDS and time.monotonic() > end:
             break
@@ -260,7 +270,7 @@ def point(model, size, batch, args, folder):
         prepare(name, size, batch, folder, "--int8")
     contenders = contenders_of(model, size, batch, args, folder)
     try:
-        times, thrown = rounds(contenders, args)
+        times, thrown = rounds(contenders, args.point_seconds * (2 if is_first(model, size, batch) else 1), args)
     finally:
         for c in contenders:
             c.end()
@@ -285,8 +295,8 @@ def profile(model, size, batch, args):
     for precision in ("bf16", "fp32"):
         report = vig_bench(model, args, "--precision", precision, "--size", size, "--batch", batch, "--profile")["profile"]
         total = sum(report.values())
-        print("  libvig %s, %.2f ms with waiting: %s" % (precision, total, ", ".join(
-            "%s %.0f%%" % (name, 100 * ms / total) for name, ms in report.items() if ms > total / 200)), flush=True)
+        print("  libvig %s, %.2f ms a batch with waiting, all layers: %s" % (precision, total, ", ".join(
+            "%s %.2f (%.0f%%)" % (name, ms, 100 * ms / total) for name, ms in report.items() if ms > total / 200)), flush=True)
         result[precision] = report
     return result
 
@@ -294,7 +304,7 @@ def profile(model, size, batch, args):
 # ---- pipelines -------------------------------------------------------------------------------------------------------
 
 def pipelines(args, folder):
-    """{name: [frames a second of each quiet window]}: pictures of a camera's size, the same in each, ViG-T at 224."""
+    """({name: frames a second}, ms of preprocessing): pictures of a camera's size, the same in each, ViG-T at 224."""
     print("\nvig_t 224x224 in a pipeline, %s NV12 in (videotestsrc's one picture again and again), frames/s" % FRAME, flush=True)
     prepare("vig_t", 224, 1, folder, "--camera")
     weights, onnx = folder + "/vig_t.safetensors", model_path(folder, "vig_t", 224, 1, "-camera.onnx")
@@ -303,8 +313,8 @@ def pipelines(args, folder):
             "input-image-format=chw optimization-level=enable-all model-file=%s" % (args.threads, shlex.quote(onnx)))
     runs = {"vigclassify, bf16": lambda: launch(vig, 8 * args.seconds),
             "onnxinference, fp32": lambda: launch(peer, 8 * args.seconds),
-            "libvig bf16, the engine alone": lambda: 1e3 / frames_bench(args)["median_ms"]}
-    rates, thrown = {name: [] for name in runs}, 0
+            "libvig bf16, the engine alone": lambda: engine_alone(args, preprocess)}
+    preprocess, rates, thrown = [], {name: [] for name in runs}, 0
     for _ in range(max(MIN_ROUNDS, args.rounds // 2)):
         for name, run in runs.items():
             for _ in range(TRIES):
@@ -322,7 +332,8 @@ def pipelines(args, folder):
             low, middle, high = np.percentile(windows, [25, 50, 75])
             print("  %-34s %8.1f  [%.1f..%.1f]" % (name, middle, low, high), flush=True)
     print("  %d windows were thrown away because of other processes" % thrown)
-    return {name: statistics.median(windows) for name, windows in rates.items() if windows}
+    print("  preprocessing is %.3f ms of a frame" % statistics.median(preprocess))
+    return {name: statistics.median(windows) for name, windows in rates.items() if windows}, statistics.median(preprocess)
 
 
 def launch(classifier, seconds):
@@ -345,8 +356,10 @@ def played(classifier, frames):
     return 3600 * hours + 60 * minutes + seconds
 
 
-def frames_bench(args):
-    return vig_bench("vig_t", args, "--precision", "bf16", "--frame", FRAME)
+def engine_alone(args, preprocess):
+    report = vig_bench("vig_t", args, "--precision", "bf16", "--frame", FRAME)
+    preprocess.append(report["preprocess_ms"])
+    return 1e3 / report["median_ms"]
 
 
 # ---- what was asked for ----------------------------------------------------------------------------------------------
@@ -397,9 +410,10 @@ def numbers(f, rates, preprocess):
     yield times("ViG-T fp32, batch 1, beside PyTorch fp32", 3, t, f.get(t, "torch-fp32"), "fp32")
     yield times("  beside ONNX Runtime fp32", 2.4, t, f.get(t, "ort-fp32"), "fp32")
     yield best("ViG-T bf16 at 1024, beside the best peer's DeiT-T", 6, large, "deit_t")
-    row, mine_at_1024 = f.best(large, "deit_t"), f.rows.get((large, "libvig-bf16", "vig_t"))
-    yield ("  its activation memory beside that one's", "< 0.1", row and mine_at_1024 and mine_at_1024["bytes"] / row["bytes"],
-           None)
+    mine_at_1024 = f.rows.get((large, "libvig-bf16", "vig_t"))
+    for whose, row in (("that one's", f.best(large, "deit_t")), ("ONNX Runtime's", f.rows.get((large, "ort-fp32", "deit_t")))):
+        yield ("  its activation memory beside %s" % whose, "< 0.1",
+               row and mine_at_1024 and mine_at_1024["bytes"] / row["bytes"], None)
     yield ("  time per token beside 224", "<= 1.15", mine and mine_at_1024 and mine_at_1024["ms"] / 4096 / (mine / 196), None)
     yield ("preprocessing %s NV12 to 224, share of ViG-T bf16" % FRAME, "< 0.15", preprocess and mine and preprocess / mine, None)
     vig, onnx, alone = (rates.get(k) for k in ("vigclassify, bf16", "onnxinference, fp32", "libvig bf16, the engine alone"))
@@ -433,7 +447,8 @@ def parse():
     ap.add_argument("--peers", default="torch,ort,openvino", help="beginnings of names: torch,ort,openvino")
     ap.add_argument("--rounds", type=int, default=9, help="of each point at most (9)")
     ap.add_argument("--seconds", type=float, default=0.5, help="of a window (0.5)")
-    ap.add_argument("--point-seconds", type=float, default=60, help="no new round of a point after that (60)")
+    ap.add_argument("--point-seconds", type=float, default=40,
+                    help="no new round of a point after that (40; the first point: twice that)")
     ap.add_argument("--threads", type=int, default=0, help="of everybody (one a core)")
     ap.add_argument("--quiet", type=float, default=0.1, metavar="CORES")
     ap.add_argument("--quick", action="store_true")
@@ -448,6 +463,7 @@ def parse():
 
 def main():
     args = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # through atexit
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         info = dict(map(str.strip, line.split(":", 1)) for line in f if ":" in line)
     has = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in info.get("flags", "").split()]
@@ -461,9 +477,7 @@ def main():
             model, size, batch = words.split(":")
             points.append(point(model, int(size), int(batch), args, folder))
         if not args.no_pipeline:
-            rates = pipelines(args, folder)
-            preprocess = frames_bench(args)["preprocess_ms"]
-            print("  preprocessing a picture of %s NV12 to 224: %.3f ms" % (FRAME, preprocess))
+            rates, preprocess = pipelines(args, folder)
     asked = summary(machine, points, rates, preprocess)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as f:

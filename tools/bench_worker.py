@@ -11,10 +11,10 @@ ENGINE: a key of ENGINES below. FOLDER: where tools/bench_prepare.py has put inp
     -> {"ms": [each forward of the batch]}
 
 bytes: the activations' memory, measured alike for everybody: what the second forward touches (the kernel's Referenced),
-less the weights. (The resident size does not tell: runtimes fill their pools while they load.)
+less the weights and the caller's input. (The resident size does not tell: runtimes fill their pools while they load.)
 
 The caller stops the process (SIGSTOP) while another is measured, so that no thread pool of it spins then: a round begins
-with forwards that do not count.
+with forwards that do not count, unless they take longer than the round.
 """
 import ctypes
 import json
@@ -115,18 +115,18 @@ def onnxruntime(suffix):
     return make
 
 
-def openvino(precision, suffix=".onnx"):
+def openvino(precision):
     def make(model, size, batch, threads, folder):
         where = os.environ.get("VIG_OPENVINO")
         if not where:
             raise ImportError("OpenVINO is not installed (it comes from PyPI, which was not reached)")
         sys.path.append(where)  # behind the system's: numpy stays Debian's
         import openvino as ov
-        path = model_path(folder, model, size, batch, suffix)
+        path = model_path(folder, model, size, batch, ".onnx")
         network = ov.Core().compile_model(path, "CPU", {
             "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision})
-        request, size = network.create_infer_request(), os.path.getsize(path)
-        return ("OpenVINO " + ov.__version__.split("-")[0], size // 2 if precision == "bf16" else size,
+        request, weights = network.create_infer_request(), os.path.getsize(path) // (2 if precision == "bf16" else 1)
+        return ("OpenVINO " + ov.__version__.split("-")[0], weights,
                 lambda x: request.infer({"input": x}, share_inputs=True)["logits"])
     return make
 
@@ -142,7 +142,6 @@ ENGINES = {
     "ort-int8": onnxruntime("-int8.onnx"),
     "openvino-fp32": openvino("f32"),
     "openvino-bf16": openvino("bf16"),
-    "openvino-int8": openvino("f32", "-int8.onnx"),
 }
 
 
@@ -182,12 +181,14 @@ def timed(forward, x):
     return 1e3 * (time.perf_counter() - start)
 
 
-def round_of(forward, x, seconds):
-    """After one forward, and others up to a tenth of the time, that do not count."""
-    end = time.monotonic() + seconds / 10
+def warm_up(forward, x, seconds):
+    end = time.monotonic() + seconds
     timed(forward, x)
     while time.monotonic() < end:
         timed(forward, x)
+
+
+def round_of(forward, x, seconds):
     times, end = [], time.monotonic() + seconds
     while not times or time.monotonic() < end:
         times.append(timed(forward, x))
@@ -201,15 +202,20 @@ def main():
     try:
         name, weights, forward = ENGINES[engine](*shape, int(threads), folder)
         logits = forward(x).copy()
-        activations = touched(lambda: forward(x)) - touched(lambda: None) - weights
+        activations = touched(lambda: forward(x)) - touched(lambda: None) - weights - x.nbytes
     except Exception as e:  # whatever a peer fails with is why it is missing
         say(missing=("%s: %s" % (type(e).__name__, e)).splitlines()[0])
         return
     path = model_path(folder, engine + "-" + model, *shape[1:], ".npy")
     np.save(path, logits)
     say(ready=name, logits=path, bytes=max(0, activations))
+    times = [0]
     for line in sys.stdin:
-        say(ms=round_of(forward, x, json.loads(line)["seconds"]))
+        seconds = json.loads(line)["seconds"]
+        if times[-1] < 1e3 * seconds:  # whose forwards are longer is warm soon enough
+            warm_up(forward, x, seconds / 10)
+        times = round_of(forward, x, seconds)
+        say(ms=times)
 
 
 if __name__ == "__main__":

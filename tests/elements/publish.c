@@ -696,6 +696,8 @@ test_wrong_properties (void)
 {
   g_autofree char *text = publishing_in_dir ("text.txt"), *missing = publishing_in_dir ("missing/x.jsonl"), *video = publishing_in_dir ("video.mp4");
   g_autofree char *no_pem = g_strdup_printf ("sink=mqtt address=localhost topic=t tls=true ca-file=\"%s\"", text);
+  g_autofree char *pem = publishing_in_dir ("pem.txt");
+  g_autofree char *pem_of_nothing = g_strdup_printf ("sink=kafka address=localhost topic=t tls=true ca-file=\"%s\"", pem);
   g_autofree char *into_missing = g_strdup_printf ("sink=file location=\"%s\"", missing);
   g_autofree char *over_other = g_strdup_printf ("sink=file location=\"%s\"", video);
   g_autofree char *into_dir = g_strdup_printf ("sink=file location=\"%s\"", test_dir ());
@@ -722,9 +724,20 @@ test_wrong_properties (void)
 #else
     { "sink=mqtt address=localhost topic=t", GST_RESOURCE_ERROR_NOT_FOUND, "without libmosquitto" },
 #endif
+#ifdef HAVE_KAFKA
+    { "sink=kafka address=localhost:0 topic=t", GST_RESOURCE_ERROR_SETTINGS, "address: expected HOST or HOST:PORT" },
+    { "sink=kafka address=localhost topic=a/b", GST_RESOURCE_ERROR_SETTINGS, "topic: expected at most 249 letters" },
+    { "sink=kafka address=localhost topic=t kafka-options=compression.codec", GST_RESOURCE_ERROR_SETTINGS, "expected NAME=VALUE" },
+    { "sink=kafka address=localhost topic=t kafka-options=no.such=1", GST_RESOURCE_ERROR_SETTINGS, "no.such" },
+    { pem_of_nothing, GST_RESOURCE_ERROR_SETTINGS, "pem.txt" },
+#else
+    { "sink=kafka address=localhost topic=t", GST_RESOURCE_ERROR_NOT_FOUND, "without librdkafka" },
+#endif
+    { "sink=kafka address=localhost topic=t retain=true", GST_RESOURCE_ERROR_SETTINGS, "retain is set" },
     { "sink=mqtt address=localhost topic=t kafka-options=a=b", GST_RESOURCE_ERROR_SETTINGS, "kafka-options is set" },
   };
   g_assert_true (g_file_set_contents (text, "no certificate\n", -1, NULL));
+  g_assert_true (g_file_set_contents (pem, "-----BEGIN CERTIFICATE-----\nnothing\n", -1, NULL));
   g_assert_true (g_file_set_contents (video, "ftypisom", -1, NULL));
   for (guint i = 0; i < G_N_ELEMENTS (wrong); i++) {
     g_autofree char *line = g_strconcat ("vigpublish ", wrong[i].properties, NULL);

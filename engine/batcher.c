@@ -60,6 +60,7 @@ struct VigBatcher {
   VigMoment *moments;
   VigSeen *seen;
   guint *windows;
+  VigMaps *maps;
   float *logits, *probabilities; /* [n_slots, classes] */
 };
 
@@ -147,6 +148,7 @@ reserve (VigBatcher *b)
   b->moments = g_renew (VigMoment, b->moments, b->n_slots);
   b->seen = g_renew (VigSeen, b->seen, b->n_slots);
   b->windows = g_renew (guint, b->windows, b->n_slots);
+  b->maps = g_renew (VigMaps, b->maps, b->n_slots);
   b->logits = g_renew (float, b->logits, (gsize) b->n_slots * b->work.n_classes);
   b->probabilities = g_renew (float, b->probabilities, (gsize) b->n_slots * b->work.n_classes);
 }
@@ -246,6 +248,9 @@ describe (VigBatcher *b, guint n, VigOutput *output)
     b->frames[i] = r->frame;
     b->moments[i] = (VigMoment) { r->state, r->time };
     b->windows[i] = r->window;
+    b->maps[i] = r->maps;
+    if (r->maps.n > 0)
+      output->maps = b->maps;
     if (r->logits)
       output->logits = b->logits;
     if (r->probabilities)
@@ -450,6 +455,7 @@ vig_batcher_free (VigBatcher *b)
   g_free (b->moments);
   g_free (b->seen);
   g_free (b->windows);
+  g_free (b->maps);
   g_free (b->logits);
   g_free (b->probabilities);
   g_free (b);

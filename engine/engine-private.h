@@ -36,6 +36,9 @@ void vig_engine_expect (VigEngine *engine, guint n);
 /* Whether vig_engine_classify_frames() would take this frame; any thread. */
 gboolean vig_engine_check_frame (VigEngine *engine, const VigFrame *frame, guint size, GError **error);
 
+/* Whether it would give such maps; any thread. */
+gboolean vig_engine_check_maps (const VigEngine *engine, const VigMaps *maps, GError **error);
+
 /* Whether vig_engine_classify_batch() would take such a moment and window; any thread. */
 gboolean vig_engine_check_state (VigEngine *engine, const VigState *state, guint window, GError **error);
 

@@ -33,6 +33,7 @@ struct VigEngine {
   Preprocess preprocesses[N_PREPROCESSES];
   guint64 clock; /* counts uses, for the two caches */
   guint expected; /* items that plans are made for; atomic */
+  guint maps;     /* of an item: the most that there have been */
   VigTap tap;
   float *frame_results; /* of windows */
   gsize n_frame_results;
@@ -257,13 +258,14 @@ vig_engine_expect (VigEngine *e, guint n)
 typedef struct {
   guint n, h, w, window; /* n: items */
   guint chunk, expected; /* as they are for these */
+  guint maps;            /* of an item */
 } Need;
 
 /* Any number of windows goes through a plan in pieces; of single frames, all inputs are to be made first. */
 static gboolean
 suits (const VigEngine *e, const VigPlan *p, const Need *need)
 {
-  if (!p || p->h != need->h || p->w != need->w || !vig_plan_takes (p, need->window))
+  if (!p || p->h != need->h || p->w != need->w || p->n_maps < need->maps || !vig_plan_takes (p, need->window))
     return FALSE;
   if (need->window > 1)
     return p->longest > need->window || (p->asked >= need->n && p->expected >= need->expected);
@@ -297,11 +299,13 @@ new_plan (VigEngine *e, const Need *need, GError **error)
   const guint sizes[] = { (guint) MIN (MAX (need->n, expected), windows), need->n, need->window > 1 ? need->window : need->n };
   VigPlan *p = NULL;
 
+  if (e->maps > 0 && !vig_weights_add_head_rows (e->weights, e->model, error))
+    return NULL;
   for (guint i = 0; i < G_N_ELEMENTS (sizes) && !p; i++)
     if (i == 0 || sizes[i] < sizes[i - 1]) {
       g_clear_error (error);
-      p = vig_plan_new (e->model, e->kernels, e->weights->type, sizes[i], need->h, need->w, need->window, e->tap.func != NULL,
-          error);
+      p = vig_plan_new (e->model, e->kernels, e->weights->type, sizes[i], need->h, need->w, need->window, e->maps,
+          e->tap.func != NULL, error);
     }
   if (p) {
     p->expected = need->expected;
@@ -311,14 +315,15 @@ new_plan (VigEngine *e, const Need *need, GError **error)
   return p;
 }
 
-/* The plan of an input size and window, which takes @n items. */
+/* The plan of an input size and window, which takes @n items, and gives so many @maps of each. */
 static VigPlan *
-get_plan (VigEngine *e, guint n, guint h, guint w, guint window, GError **error)
+get_plan (VigEngine *e, guint n, guint h, guint w, guint window, guint maps, GError **error)
 {
   const guint chunk = vig_plan_chunk (e->model, e->kernels, h, w, window);
-  const Need need = { window > 1 ? MIN (n, chunk) : n, h, w, window, chunk, (guint) g_atomic_int_get (&e->expected) };
+  const Need need = { window > 1 ? MIN (n, chunk) : n, h, w, window, chunk, (guint) g_atomic_int_get (&e->expected), maps };
   VigPlan **slot = NULL;
 
+  e->maps = MAX (e->maps, maps);
   for (guint i = 0; i < N_PLANS && !slot; i++)
     if (suits (e, e->plans[i], &need))
       slot = &e->plans[i];
@@ -376,11 +381,34 @@ check_size (const VigEngine *e, guint h, guint w, GError **error)
   return FALSE;
 }
 
-static gboolean
-check_given (const void *data, const char *what, guint n, const VigOutput *output, GError **error)
+gboolean
+vig_engine_check_maps (const VigEngine *e, const VigMaps *maps, GError **error)
 {
-  if (data && n > 0 && output)
+  const int n_classes = (int) e->model->config.n_classes;
+
+  if (maps->n > VIG_MAX_MAPS || (maps->n > 0 && !(maps->classes && maps->chosen && maps->shares))) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "maps: expected at most %d, with classes and memory for them, found %u%s",
+        VIG_MAX_MAPS, maps->n, maps->n > VIG_MAX_MAPS ? "" : " without");
+    return FALSE;
+  }
+  for (guint i = 0; i < maps->n; i++)
+    if (maps->classes[i] < VIG_MAP_NONE || maps->classes[i] >= n_classes) {
+      g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "map %u: expected a class from 0 to %d, VIG_MAP_TOP or VIG_MAP_NONE, "
+          "found %d", i, n_classes - 1, maps->classes[i]);
+      return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean
+check_given (const VigEngine *e, const void *data, const char *what, guint n, const VigOutput *output, GError **error)
+{
+  if (data && n > 0 && output) {
+    for (guint i = 0; output->maps && i < n; i++)
+      if (!vig_engine_check_maps (e, &output->maps[i], error))
+        return FALSE;
     return TRUE;
+  }
   g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "%s: expected at least one and somewhere to put its results, "
       "found %s", what, !data ? "NULL" : n == 0 ? "none" : "no output");
   return FALSE;
@@ -514,7 +542,7 @@ prepare_state (VigEngine *e, VigState *state, guint window, guint size, GError *
   if (state->ring.room == 0)
     return vig_state_prepare (state, size, size, error);
   return vig_ring_prepare (&state->ring, size, size, error)
-      && (window == 0 || get_plan (e, window, size, size, window, error));
+      && (window == 0 || get_plan (e, window, size, size, window, 0, error));
 }
 
 gboolean
@@ -571,6 +599,7 @@ typedef struct {
   const VigFrame *frames;
   const float *tensors;
   const float *const *items; /* tensors, each by itself */
+  const guint *places;      /* (nullable): in the output, of each window */
   const VigMoment *moments; /* NULL: no item follows another */
   VigSeen *seen;            /* (out) (nullable): with moments */
   guint n, h, w;
@@ -610,6 +639,38 @@ fill_states (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, GErr
   return TRUE;
 }
 
+/* What the caller wants of result @i. */
+static const VigMaps *
+maps_of (const Work *work, const VigOutput *output, guint i)
+{
+  return output->maps ? &output->maps[work->places ? work->places[i] : i] : NULL;
+}
+
+/* The most of any. */
+static guint
+count_maps (const Work *work, const VigOutput *output)
+{
+  guint n = 0;
+
+  for (guint i = 0; output->maps && i < work->n / MAX (work->window, 1); i++)
+    n = MAX (n, maps_of (work, output, i)->n);
+  return n;
+}
+
+/* Tells the plan which maps are wanted of the chunk's items, or windows. */
+static void
+fill_which (VigPlan *plan, const Work *work, const Chunk *c, const VigOutput *output)
+{
+  const guint n = c->n / plan->window, first = c->first / plan->window;
+
+  for (guint i = 0; i < n; i++) {
+    const VigMaps *maps = maps_of (work, output, first + i);
+    for (guint m = 0; m < plan->n_maps; m++)
+      plan->host_which[i * plan->n_maps + m] = maps && m < maps->n ? (float) maps->classes[m] : VIG_WHICH_NONE;
+  }
+  vig_plan_upload_which (plan, c->slot, c->at, n);
+}
+
 static gboolean
 fill (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, VigOutput *output, GError **error)
 {
@@ -621,6 +682,8 @@ fill (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, VigOutput *
     e->kernels->pipe_fill (e->kernels->ctx, plan->pipe);
   if (vig_config_has_memory (&e->model->config) && !fill_states (e, plan, work, c, error))
     return FALSE;
+  if (plan->n_maps)
+    fill_which (plan, work, c, output);
   if (work->tensors)
     e->kernels->upload (e->kernels->ctx, input, work->tensors + c->first * item, c->n * item * sizeof (float));
   for (guint i = 0; work->items && i < c->n; i++)
@@ -674,11 +737,28 @@ copy_on_host (void *ctx, void *to, const void *from, size_t size)
   memcpy (to, from, size);
 }
 
+/* The maps of result @i, which is number @nth of the chunk. */
+static void
+deliver_maps (VigEngine *e, VigPlan *plan, const VigMaps *maps, const VigResults *r, guint nth,
+    void (*copy) (void *, void *, const void *, size_t))
+{
+  const VigGrid grid = plan->grids[e->model->config.n_stages - 1];
+  const gsize tokens = (gsize) grid.h * grid.w, first = (gsize) nth * plan->n_maps;
+
+  if (maps->n == 0)
+    return;
+  copy (e->kernels->ctx, maps->shares, r->maps + first * tokens, maps->n * tokens * sizeof (float));
+  copy (e->kernels->ctx, plan->host_which, r->chosen + first, maps->n * sizeof (float));
+  for (guint m = 0; m < maps->n; m++)
+    maps->chosen[m] = (int) plan->host_which[m];
+}
+
 /* The chunk's results from memory that begins at @base to their places. */
 static void
-deliver (VigEngine *e, const Chunk *c, void *base, void (*copy) (void *, void *, const void *, size_t), VigOutput *output)
+deliver (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, void *base,
+    void (*copy) (void *, void *, const void *, size_t), VigOutput *output)
 {
-  VigResults r = vig_plan_results (&e->model->config, base, c->n);
+  VigResults r = vig_plan_results (plan, &e->model->config, base, c->n);
   gsize classes = e->model->config.n_classes, features = vig_config_n_features (&e->model->config);
   void *ctx = e->kernels->ctx;
 
@@ -688,11 +768,13 @@ deliver (VigEngine *e, const Chunk *c, void *base, void (*copy) (void *, void *,
     copy (ctx, output->probabilities + c->first * classes, r.probabilities, c->n * classes * sizeof (float));
   if (output->features)
     copy (ctx, output->features + c->first * features, r.features, c->n * features * sizeof (float));
+  for (guint i = 0; output->maps && i < c->n / plan->window; i++)
+    deliver_maps (e, plan, maps_of (work, output, c->first / plan->window + i), &r, i, copy);
 }
 
 /* Waits for a chunk that was started. */
 static gboolean
-collect (VigEngine *e, VigPlan *plan, const Chunk *c, VigOutput *output, GError **error)
+collect (VigEngine *e, VigPlan *plan, const Work *work, const Chunk *c, VigOutput *output, GError **error)
 {
   const VigKernels *k = e->kernels;
   const char *failure;
@@ -701,9 +783,9 @@ collect (VigEngine *e, VigPlan *plan, const Chunk *c, VigOutput *output, GError 
   if (has_pipe (e, plan)) {
     failure = k->pipe_wait (k->ctx, plan->pipe, (int) c->slot, &host);
     if (!failure)
-      deliver (e, c, host, copy_on_host, output);
+      deliver (e, plan, work, c, host, copy_on_host, output);
   } else {
-    deliver (e, c, plan->results, k->download, output);
+    deliver (e, plan, work, c, plan->results, k->download, output);
     failure = k->finish (k->ctx);
   }
   if (!check_failure (e, failure, error))
@@ -750,7 +832,7 @@ chunk_at (const VigPlan *plan, const Work *work, guint slots, guint item)
 static gboolean
 classify_here (VigEngine *e, const Work *work, VigOutput *output, GError **error)
 {
-  VigPlan *plan = get_plan (e, work->n, work->h, work->w, MAX (work->window, 1), error);
+  VigPlan *plan = get_plan (e, work->n, work->h, work->w, MAX (work->window, 1), count_maps (work, output), error);
   const gint64 begin = g_get_monotonic_time ();
   guint filled = 0, done = 0;
   gboolean ok = TRUE, pipe;
@@ -768,7 +850,7 @@ classify_here (VigEngine *e, const Work *work, VigOutput *output, GError **error
     if (ok && more == pipe)
       start (e, plan, &c);
     if (!more)
-      ok = collect (e, plan, &c, output, error);
+      ok = collect (e, plan, work, &c, output, error);
     if (!more && ok)
       forget_broken (e, work, &c, output);
     *(more ? &filled : &done) += c.n;
@@ -806,7 +888,7 @@ gboolean
 vig_engine_classify_tensors (VigEngine *e, const float *input, guint n, guint height, guint width, VigOutput *output,
     GError **error)
 {
-  return check_given (input, "tensors", n, output, error) && check_size (e, height, width, error)
+  return check_given (e, input, "tensors", n, output, error) && check_size (e, height, width, error)
       && classify (e, &(Work) { .tensors = input, .n = n, .h = height, .w = width }, output, error);
 }
 
@@ -815,7 +897,7 @@ vig_engine_classify_stream (VigEngine *e, const VigFrame *frames, const VigMomen
     VigOutput *output, GError **error)
 {
   size = size ? size : vig_model_get_input_size (e->model);
-  return check_given (frames, "frames", n, output, error) && check_given (moments, "moments", n, output, error)
+  return check_given (e, frames, "frames", n, output, error) && check_given (e, moments, "moments", n, output, error)
       && check_size (e, size, size, error) && check_frames (e, frames, n, size, error)
       && check_moments (e, moments, n, FALSE, error)
       && classify (e, &(Work) { .frames = frames, .moments = moments, .n = n, .h = size, .w = size }, output, error);
@@ -825,7 +907,7 @@ gboolean
 vig_engine_classify_stream_tensors (VigEngine *e, const float *input, const VigMoment *moments, guint n, guint height,
     guint width, VigOutput *output, GError **error)
 {
-  return check_given (input, "tensors", n, output, error) && check_given (moments, "moments", n, output, error)
+  return check_given (e, input, "tensors", n, output, error) && check_given (e, moments, "moments", n, output, error)
       && check_size (e, height, width, error) && check_moments (e, moments, n, FALSE, error)
       && classify (e, &(Work) { .tensors = input, .moments = moments, .n = n, .h = height, .w = width }, output, error);
 }
@@ -854,15 +936,16 @@ frame_results (VigEngine *e, gsize n, GError **error)
   return e->frame_results;
 }
 
-/* Results of window i go to number @places[i] of @output; NULL: i. */
+/* Results of windows go to their places in @output. */
 static gboolean
-classify_windows (VigEngine *e, const Work *work, const guint *places, float *frame_logits, VigOutput *output, GError **error)
+classify_windows (VigEngine *e, const Work *work, float *frame_logits, VigOutput *output, GError **error)
 {
   gsize classes = e->model->config.n_classes, features = vig_config_n_features (&e->model->config);
   guint n = work->n / work->window;
   float *logits = frame_results (e, work->n * (classes + features) + n * classes, error);
   float *of_frames = logits + work->n * classes, *means = of_frames + work->n * features;
-  VigOutput frames = { .logits = logits, .features = of_frames };
+  VigOutput frames = { .logits = logits, .features = of_frames, .maps = output->maps };
+  const guint *places = work->places;
 
   if (!logits || !classify (e, work, &frames, error))
     return FALSE;
@@ -904,20 +987,20 @@ vig_engine_classify_windows (VigEngine *e, const VigFrame *frames, guint n, guin
     VigOutput *output, GError **error)
 {
   size = size ? size : vig_model_get_input_size (e->model);
-  return check_given (frames, "frames", n, output, error) && check_window (e, n, window, error)
+  return check_given (e, frames, "frames", n, output, error) && check_window (e, n, window, error)
       && check_size (e, size, size, error) && check_frames (e, frames, n * window, size, error)
       && classify_windows (e, &(Work) { .frames = frames, .n = n * window, .window = window, .h = size, .w = size },
-          NULL, frame_logits, output, error);
+          frame_logits, output, error);
 }
 
 gboolean
 vig_engine_classify_windows_tensors (VigEngine *e, const float *input, guint n, guint window, guint height, guint width,
     float *frame_logits, VigOutput *output, GError **error)
 {
-  return check_given (input, "tensors", n, output, error) && check_window (e, n, window, error)
+  return check_given (e, input, "tensors", n, output, error) && check_window (e, n, window, error)
       && check_size (e, height, width, error)
       && classify_windows (e, &(Work) { .tensors = input, .n = n * window, .window = window, .h = height, .w = width },
-          NULL, frame_logits, output, error);
+          frame_logits, output, error);
 }
 
 gboolean
@@ -1012,8 +1095,8 @@ classify_length (VigEngine *e, const VigBatch *b, guint window, VigOutput *outpu
       g_ptr_array_add (e->items, (gpointer) vig_ring_get (&b->moments[i].state->ring, window, f));
   }
   const Work work = { .items = (const float *const *) e->items->pdata, .n = e->items->len, .window = window, .h = b->size,
-    .w = b->size };
-  return classify_windows (e, &work, (const guint *) (gpointer) e->places->data, NULL, output, error);
+    .w = b->size, .places = (const guint *) (gpointer) e->places->data };
+  return classify_windows (e, &work, NULL, output, error);
 }
 
 /* Whether an earlier frame of the batch has an answer of as many. */
@@ -1063,7 +1146,7 @@ classify_last (VigEngine *e, const VigBatch *b, VigOutput *output, VigReadFunc r
 gboolean
 vig_engine_classify_batch (VigEngine *e, const VigBatch *b, VigOutput *output, VigReadFunc read, gpointer data, GError **error)
 {
-  if (!check_given (b->frames, "frames", b->n, output, error) || !check_size (e, b->size, b->size, error)
+  if (!check_given (e, b->frames, "frames", b->n, output, error) || !check_size (e, b->size, b->size, error)
       || !check_frames (e, b->frames, b->n, b->size, error)
       || (b->moments && !check_moments (e, b->moments, b->n, TRUE, error)))
     return FALSE;

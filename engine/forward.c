@@ -329,7 +329,7 @@ stage (Forward *f, guint s)
   show_f32 (f, "downsample", f->p->x, (gsize) rows, (gsize) d);
 }
 
-/* x [B, L, D] -> features [B, D], logits and probabilities [B, classes] */
+/* x [B, L, D] -> features [B, D], logits and probabilities [B, classes]; maps [B, maps, L] if there are any */
 static void
 head (Forward *f)
 {
@@ -347,6 +347,10 @@ head (Forward *f)
   product (f, f->w->head, p->features, p->logits, 1, false);
   show_f32 (f, "logits", p->logits, (gsize) f->n, (gsize) classes);
   f->k->softmax (f->k->ctx, &(VigSoftmax) { .rows = f->n, .c = classes, .x = p->logits, .y = p->probabilities });
+  if (p->n_maps)
+    f->k->class_map (f->k->ctx, &(VigClassMap) { .batch = f->n / (int) p->window, .frames = (int) p->window, .tokens = tokens,
+        .c = d, .classes = classes, .maps = (int) p->n_maps, .x = p->normed, .weight = f->w->head_rows, .logits = p->logits,
+        .which = p->now_which, .y = p->maps, .chosen = p->chosen });
 }
 
 void

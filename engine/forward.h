@@ -6,7 +6,7 @@
 #include "tap.h"
 #include "weights.h"
 
-/* Computes plan->features, plan->logits and plan->probabilities of the first @n items of plan->input. Only enqueues:
+/* Computes plan->features, plan->logits, plan->probabilities and plan->maps of the first @n items of plan->input. Only enqueues:
  * failures show in finish(). */
 void vig_forward (const VigModel *model, const VigWeights *weights, VigPlan *plan, guint n, const VigTap *tap);
 

@@ -83,14 +83,17 @@ take (Arena *arena, gsize bytes)
 
 /* One behind the other, whatever n, so that one copy fetches them. */
 VigResults
-vig_plan_results (const VigConfig *config, float *base, guint n)
+vig_plan_results (const VigPlan *p, const VigConfig *config, float *base, guint n)
 {
   Arena arena = { .base = (char *) base };
+  const gsize maps = (gsize) n / p->window * p->n_maps;
   VigResults r;
 
   r.features = take (&arena, n * vig_config_n_features (config) * sizeof (float));
   r.logits = take (&arena, n * config->n_classes * sizeof (float));
   r.probabilities = take (&arena, n * config->n_classes * sizeof (float));
+  r.maps = take (&arena, maps * tokens (p->grids[config->n_stages - 1]) * sizeof (float));
+  r.chosen = take (&arena, maps * sizeof (float));
   r.bytes = arena.end;
   return r;
 }
@@ -98,7 +101,7 @@ vig_plan_results (const VigConfig *config, float *base, guint n)
 VigResults
 vig_plan_use (VigPlan *p, const VigConfig *config, guint slot, guint at, guint n)
 {
-  VigResults r = vig_plan_results (config, p->results, n);
+  VigResults r = vig_plan_results (p, config, p->results, n);
 
   p->input = p->inputs[slot] + (gsize) at * 3 * p->h * p->w;
   p->memory.now_elapsed = p->memory.elapsed[slot] + at;
@@ -106,6 +109,9 @@ vig_plan_use (VigPlan *p, const VigConfig *config, guint slot, guint at, guint n
   p->features = r.features;
   p->logits = r.logits;
   p->probabilities = r.probabilities;
+  p->now_which = p->which[slot] + (gsize) at * p->n_maps;
+  p->maps = r.maps;
+  p->chosen = r.chosen;
   return r;
 }
 
@@ -153,6 +159,13 @@ vig_plan_upload_states (VigPlan *p, guint slot, guint at, guint n)
   p->kernels->upload (p->kernels->ctx, m->states[slot] + at, m->host_states, n * sizeof *m->host_states);
 }
 
+void
+vig_plan_upload_which (VigPlan *p, guint slot, guint at, guint n)
+{
+  p->kernels->upload (p->kernels->ctx, p->which[slot] + (gsize) at * p->n_maps, p->host_which,
+      (gsize) n * p->n_maps * sizeof *p->host_which);
+}
+
 /* No item follows another, for now. */
 static void
 begin_states (VigPlan *p)
@@ -184,7 +197,9 @@ layout (VigPlan *p, const VigConfig *c, VigType type, void *base)
   for (guint i = 0; i < p->n_slots; i++)
     p->inputs[i] = take (&arena, (gsize) p->room * 3 * p->h * p->w * f32);
   p->x = take (&arena, B * widest * f32);
-  p->results = take (&arena, vig_plan_results (c, NULL, p->batch).bytes);
+  p->results = take (&arena, vig_plan_results (p, c, NULL, p->batch).bytes);
+  for (guint i = 0; i < p->n_slots; i++)
+    p->which[i] = take (&arena, (gsize) p->room * p->n_maps * f32);
   if (vig_config_has_memory (c))
     lay_states_out (p, c, &arena);
 
@@ -291,21 +306,21 @@ vig_plan_set_window (VigPlan *p, const VigModel *model, guint window, GError **e
 
 VigPlan *
 vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint n, guint h, guint w, guint window,
-    gboolean tapped, GError **error)
+    guint maps, gboolean tapped, GError **error)
 {
   VigPlan *p = g_new0 (VigPlan, 1);
   guint batch = MIN (n, vig_plan_chunk (model, kernels, h, w, window));
 
   *p = (VigPlan) { .kernels = kernels, .h = h, .w = w, .batch = batch, .window = window,
     .room = vig_plan_room (model, kernels, n, h, w, window),
-    .fused = !tapped && kernels->mlp, .longest = window, .most = batch,
+    .fused = !tapped && kernels->mlp, .longest = window, .most = batch, .n_maps = maps,
     .n_slots = kernels->pipe_create ? VIG_SLOTS : 1 };
   p->most_room = p->room;
   vig_config_grids (&model->config, h, w, &p->stem, p->grids);
   p->workspace_bytes = layout (p, &model->config, type, NULL);
   p->workspace = kernels->alloc (kernels->ctx, p->workspace_bytes);
   if (kernels->pipe_create)
-    p->pipe = kernels->pipe_create (kernels->ctx, vig_plan_results (&model->config, NULL, batch).bytes);
+    p->pipe = kernels->pipe_create (kernels->ctx, vig_plan_results (p, &model->config, NULL, batch).bytes);
   if (!p->workspace || (kernels->pipe_create && !p->pipe)
       || (!model->config.hierarchical && !make_position_embedding (p, model))) {
     const char *why = kernels->finish (kernels->ctx);
@@ -318,6 +333,7 @@ vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint n,
   layout (p, &model->config, type, p->workspace);
   if (vig_config_has_memory (&model->config))
     begin_states (p);
+  p->host_which = g_new (float, (gsize) p->room * maps);
   return p;
 }
 
@@ -332,5 +348,6 @@ vig_plan_free (VigPlan *plan)
   plan->kernels->free (plan->kernels->ctx, plan->pos);
   g_free (plan->memory.host_elapsed);
   g_free (plan->memory.host_states);
+  g_free (plan->host_which);
   g_free (plan);
 }

@@ -67,6 +67,8 @@ typedef struct {
   VigPipe *pipe;   /* NULL: the backend has none */
   float *inputs[VIG_SLOTS];
   float *results;
+  guint n_maps;    /* of an item, or window, at most */
+  float *host_which, *which[VIG_SLOTS]; /* [room, maps]: as in kernels.h; what is uploaded, and of each input */
 
   /* of the items that vig_plan_use() chose */
   float *input;    /* [B, 3, h, w] */
@@ -78,11 +80,13 @@ typedef struct {
   float *normed;   /* [B, L, D] of the last stage */
   float *features; /* [B, D] */
   float *logits, *probabilities; /* [B, classes] */
+  float *now_which; /* [B, maps] */
+  float *maps, *chosen; /* [B, maps, L of the last stage], [B, maps] */
 } VigPlan;
 
 /* Where the results of @n items lie in memory that begins at @base; bytes of all of them. */
 typedef struct {
-  float *features, *logits, *probabilities;
+  float *features, *logits, *probabilities, *maps, *chosen;
   gsize bytes;
 } VigResults;
 
@@ -95,10 +99,10 @@ guint vig_plan_chunk (const VigModel *model, const VigKernels *kernels, guint h,
 /* For how many items of @n an input has room: see plan.c. */
 guint vig_plan_room (const VigModel *model, const VigKernels *kernels, guint n, guint h, guint w, guint window);
 
-/* @n: items, most of them in several chunks; @tapped: somebody looks at what lies between operators.
- * @error: VIG_ERROR_NO_MEMORY */
+/* @n: items, most of them in several chunks; @maps: of an item, or window; @tapped: somebody looks at what lies between
+ * operators. @error: VIG_ERROR_NO_MEMORY */
 VigPlan *vig_plan_new (const VigModel *model, VigKernels *kernels, VigType type, guint n, guint h, guint w, guint window,
-    gboolean tapped, GError **error);
+    guint maps, gboolean tapped, GError **error);
 void vig_plan_free (VigPlan *plan); /* NULL is allowed */
 
 /* Whether it can be made to take windows of so many frames: a pipe's recordings are of one length. */
@@ -114,7 +118,10 @@ gsize vig_plan_state_numbers (const VigConfig *config, guint h, guint w);
  * host_states say from their beginning on. At first that is nothing. */
 void vig_plan_upload_states (VigPlan *plan, guint slot, guint at, guint n);
 
-VigResults vig_plan_results (const VigConfig *config, float *base, guint n);
+/* Likewise, which maps are wanted of them: as host_which says. */
+void vig_plan_upload_which (VigPlan *plan, guint slot, guint at, guint n);
+
+VigResults vig_plan_results (const VigPlan *plan, const VigConfig *config, float *base, guint n);
 /* The next forward pass is of @n items in @slot, from item @at on. */
 VigResults vig_plan_use (VigPlan *plan, const VigConfig *config, guint slot, guint at, guint n);
 

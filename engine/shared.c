@@ -151,7 +151,8 @@ entry_unref (Entry *e)
 static gboolean
 check (gpointer data, const VigRequest *r, GError **error)
 {
-  return vig_engine_check_frame (data, &r->frame, r->size, error) && vig_engine_check_state (data, r->state, r->window, error);
+  return vig_engine_check_frame (data, &r->frame, r->size, error) && vig_engine_check_state (data, r->state, r->window, error)
+      && vig_engine_check_maps (data, &r->maps, error);
 }
 
 static gboolean

@@ -190,7 +190,7 @@ classify_images (const Options *o, VigEngine *engine, GPtrArray *pixbufs, Result
     frames[i] = describe (pixbufs->pdata[i]);
   return make_room (r, vig_engine_get_model (engine), error)
       && vig_engine_classify_frames (engine, frames, r->n, (guint) o->size,
-          &(VigOutput) { r->logits, r->probabilities, r->features, 0, 0 }, error);
+          &(VigOutput) { .logits = r->logits, .probabilities = r->probabilities, .features = r->features }, error);
 }
 
 static gboolean
@@ -209,7 +209,7 @@ classify_tensors (const Options *o, VigEngine *engine, Results *r, GError **erro
   r->n = (guint) shape[0];
   return make_room (r, vig_engine_get_model (engine), error)
       && vig_engine_classify_tensors (engine, input, r->n, (guint) shape[2], (guint) shape[3],
-          &(VigOutput) { r->logits, r->probabilities, r->features, 0, 0 }, error);
+          &(VigOutput) { .logits = r->logits, .probabilities = r->probabilities, .features = r->features }, error);
 }
 
 static gboolean

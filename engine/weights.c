@@ -209,6 +209,19 @@ vig_weights_new (const VigModel *model, VigKernels *kernels, VigType type, GErro
   return NULL;
 }
 
+gboolean
+vig_weights_add_head_rows (VigWeights *w, const VigModel *model, GError **error)
+{
+  Builder b = { .w = w, .model = model };
+
+  if (!w->head_rows)
+    w->head_rows = upload (&b, vig_model_get_weight (model, model->config.hierarchical ? "classifier.head.weight"
+            : "head.weight"), (gsize) model->config.n_classes * vig_config_n_features (&model->config));
+  if (b.failed)
+    g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "model %s: no memory for what maps of classes need", model->name);
+  return !b.failed;
+}
+
 void
 vig_weights_free (VigWeights *w)
 {

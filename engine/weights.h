@@ -60,11 +60,14 @@ typedef struct {
   VigMemoryWeights memories[VIG_MAX_MEMORIES]; /* in the order of the config's `after` */
   VigNormWeights norm;
   VigMatmul *head;                    /* [classes, D] */
+  const float *head_rows;             /* the same as it is in the model; NULL: nobody has asked for it */
   GPtrArray *vectors, *matmuls;       /* everything to give back */
 } VigWeights;
 
 /* @error: VIG_ERROR_NO_MEMORY, VIG_ERROR_FAILED. Free before the kernels are closed. */
 VigWeights *vig_weights_new (const VigModel *model, VigKernels *kernels, VigType type, GError **error);
+/* Makes head_rows, unless they are there. VIG_ERROR_NO_MEMORY */
+gboolean vig_weights_add_head_rows (VigWeights *weights, const VigModel *model, GError **error);
 void vig_weights_free (VigWeights *weights); /* NULL is allowed */
 
 #endif

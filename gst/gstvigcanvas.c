@@ -469,3 +469,102 @@ gst_vig_canvas_add_timeline (GstVigCanvas *canvas, const GArray *histories, GstC
   if (to_pixels (canvas, margin, floor (canvas->height - margin - height), width, height, &place))
     add_sprite (canvas, key, &place, draw_timeline, &line);
 }
+
+/* ---- heat ---- */
+
+typedef struct {
+  const GstVigReadingHeat *heat;
+  double opacity;
+  int width, height; /* of what is drawn */
+} Heat;
+
+/* From dark to light; what is not warm cannot be seen. */
+static GstVigColor
+color_of_heat (double warmth)
+{
+  static const GstVigColor steps[] = { { 0.95, 0, 0.30 }, { 1, 0.15, 0 }, { 1, 0.60, 0 }, { 1, 1, 0.30 } };
+  const double at = warmth * (G_N_ELEMENTS (steps) - 1);
+  const guint i = (guint) MIN (at, G_N_ELEMENTS (steps) - 2);
+  const GstVigColor *a = &steps[i], *b = a + 1;
+  const double part = at - i;
+  return (GstVigColor) { a->r + part * (b->r - a->r), a->g + part * (b->g - a->g), a->b + part * (b->b - a->b) };
+}
+
+/* Premultiplied, as cairo has them. */
+static guint32
+to_argb (GstVigColor color, double alpha)
+{
+  const guint a = (guint) lround (255 * alpha), r = (guint) lround (255 * alpha * color.r),
+      g = (guint) lround (255 * alpha * color.g), b = (guint) lround (255 * alpha * color.b);
+  return a << 24 | r << 16 | g << 8 | b;
+}
+
+/* How warm a cell is, 0 to 1: 0 where it says no more than cells do in the mean, 1 from two standard deviations more on; and
+ * from two logits more, were all cells like it: else noise would look like something. */
+static void
+warm_cells (const GstVigReadingHeat *heat, double *warmth)
+{
+  const guint n = heat->rows * heat->columns;
+  double sum = 0, squares = 0;
+  for (guint i = 0; i < n; i++)
+    sum += heat->shares[i];
+  const double mean = sum / n;
+  for (guint i = 0; i < n; i++)
+    squares += (heat->shares[i] - mean) * (heat->shares[i] - mean);
+  const double full = MAX (2 * sqrt (squares / n), 2.0 / n);
+  for (guint i = 0; i < n; i++) {
+    const double w = (heat->shares[i] - mean) / full;
+    warmth[i] = w > 0 ? MIN (w, 1) : 0; /* 0 also of what is no number */
+  }
+}
+
+static void
+draw_heat (cairo_t *cr, gconstpointer data)
+{
+  const Heat *heat = data;
+  const int rows = (int) heat->heat->rows, columns = (int) heat->heat->columns;
+  g_autofree double *warmth = g_new (double, (gsize) rows * columns);
+  g_autofree guint32 *cells = g_new (guint32, (gsize) rows * columns);
+  warm_cells (heat->heat, warmth);
+  for (int i = 0; i < rows * columns; i++)
+    cells[i] = to_argb (color_of_heat (warmth[i]), heat->opacity * MIN (1.6 * warmth[i], 1));
+  cairo_surface_t *surface = cairo_image_surface_create_for_data ((guint8 *) cells, CAIRO_FORMAT_ARGB32, columns, rows,
+      columns * (int) sizeof *cells);
+  cairo_scale (cr, (double) heat->width / columns, (double) heat->height / rows);
+  cairo_set_source_surface (cr, surface, 0, 0);
+  cairo_pattern_set_extend (cairo_get_source (cr), CAIRO_EXTEND_PAD);
+  cairo_pattern_set_filter (cairo_get_source (cr), CAIRO_FILTER_BILINEAR);
+  cairo_paint (cr);
+  cairo_set_source_rgb (cr, 0, 0, 0); /* lets go of the surface */
+  cairo_surface_finish (surface);
+  cairo_surface_destroy (surface);
+}
+
+/* Some pixels for each cell, which whoever draws makes larger: the cells' own pixels would be moved by half of one. */
+static void
+add_heat (GstVigCanvas *canvas, const GstVigReading *reading, double opacity)
+{
+  const GstVigReadingHeat *h = &reading->heat;
+  const GstVideoRectangle place = { (int) lround (h->x), (int) lround (h->y), MAX ((int) lround (h->width), 1),
+    MAX ((int) lround (h->height), 1) };
+  const guint fine = CLAMP (512 / MAX (h->rows, h->columns), 1, 16);
+  const Heat heat = { h, opacity, (int) (h->columns * fine), (int) (h->rows * fine) };
+  g_autofree char *sum = g_compute_checksum_for_data (G_CHECKSUM_MD5, (const guint8 *) h->shares,
+      (gsize) h->rows * h->columns * sizeof (float));
+  g_autofree char *key = g_strdup_printf ("heat %u %u %.3f %s", h->rows, h->columns, opacity, sum);
+  if (place.x < canvas->width && place.y < canvas->height && place.x + place.w > 0 && place.y + place.h > 0)
+    gst_vig_sprites_add (&canvas->sprites, key, &place, heat.width, heat.height, draw_heat, &heat);
+}
+
+void
+gst_vig_canvas_add_heat (GstVigCanvas *canvas, const GArray *readings, double opacity)
+{
+  gboolean has_frame = FALSE;
+  for (guint i = 0; i < readings->len; i++) {
+    const GstVigReading *reading = &g_array_index (readings, GstVigReading, i);
+    if (!reading->heat.shares || (reading->is_region ? !is_first_of_object (readings, i) : has_frame))
+      continue;
+    add_heat (canvas, reading, opacity);
+    has_frame |= !reading->is_region;
+  }
+}

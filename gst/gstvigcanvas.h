@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is drawn on a frame, and where: lines of text, boxes, the timeline. */
+/* What is drawn on a frame, and where: lines of text, boxes, the timeline, heat. */
 #ifndef GST_VIG_CANVAS_H
 #define GST_VIG_CANVAS_H
 
@@ -35,6 +35,9 @@ void gst_vig_canvas_clear (GstVigCanvas *canvas);
 /* @font: (nullable): as pango_font_description_from_string() takes it; a size in it is in pixels of the frame, without one
  * it suits the frame */
 void gst_vig_canvas_set_frame (GstVigCanvas *canvas, const GstVideoInfo *info, const char *font);
+
+/* Where the frame's first classifier with such a thing, and each object's, has its label from. @opacity: 0 to 1 */
+void gst_vig_canvas_add_heat (GstVigCanvas *canvas, const GArray *readings, double opacity);
 
 /* One line for each reading of the frame, at the top left. */
 void gst_vig_canvas_add_lines (GstVigCanvas *canvas, const GArray *readings);

@@ -31,6 +31,8 @@ struct _GstVigClassify {
   GstVigSettings settings;
   char *object_classes;
   GPtrArray *wanted_classes; /* strings, what it lists; NULL: all. Never changed, replaced */
+  char *heatmap_labels;
+  GPtrArray *wanted_maps;    /* likewise; NULL: the most confident one */
   GstVigLimits limits;       /* of segments, from the next start on */
   GstVigStats stats;
   GstVigOverload overload;
@@ -52,6 +54,7 @@ struct _GstVigClassify {
     guint clip_epoch;        /* one later each time that clip-reset says so */
     GstVigClock clock;
     gboolean hdr_warned, jump_said;
+    guint unknown_said;      /* number of the model that has not all of heatmap-labels, as was said */
     guint max_in_flight;
     guint held;              /* most frames that there may be, where a pool allows it */
   } in;

@@ -302,6 +302,23 @@ upright (GstVigClassify *self, const GstVigSettings *settings)
   return self->in.stream_orientation ? self->in.stream_orientation : self->in.global_orientation;
 }
 
+/* Of which classes it is to be said where they come from. Labels that the model does not have are said once. */
+static void
+choose_maps (GstVigClassify *self, GstVigFlight *flight)
+{
+  const GstVigLoaded *loaded = flight->loaded;
+  const char *unknown;
+  GST_OBJECT_LOCK (self);
+  g_autoptr (GPtrArray) wanted = self->wanted_maps ? g_ptr_array_ref (self->wanted_maps) : NULL;
+  GST_OBJECT_UNLOCK (self);
+  flight->heat_classes = gst_vig_heat_find_classes (wanted, loaded->quarks, loaded->n_classes, &unknown);
+  if (unknown && self->in.unknown_said != loaded->number)
+    GST_ELEMENT_WARNING (self, RESOURCE, SETTINGS, ("heatmap-labels: expected labels of the model %s, found '%s', which it does "
+            "not have.", vig_model_get_name (loaded->model), unknown), (NULL));
+  if (unknown)
+    self->in.unknown_said = loaded->number;
+}
+
 /* The settings of now, and the objects in the frame if they say so. */
 static void
 prepare (GstVigClassify *self, GstVigFlight *flight, gint64 arrival)
@@ -315,6 +332,8 @@ prepare (GstVigClassify *self, GstVigFlight *flight, gint64 arrival)
   GST_OBJECT_UNLOCK (self);
   apply_stride (&flight->settings, flight->loaded->clip_mode);
   take_time (self, flight);
+  if (flight->settings.heatmap)
+    choose_maps (self, flight);
   flight->epoch = self->in.turns.epoch;
   if (!self->in.have_info || flight->settings.regions == GST_VIG_REGIONS_FRAME)
     return;
@@ -500,7 +519,7 @@ take_shot (GstVigClassify *self, GstVigFlight *flight, guint i, const GstVigRegi
   GstVigShot *shot = &flight->shots[i];
   if (!complete_clip (self, flight, shot, tracking_id))
     return FALSE;
-  gst_vig_held_put (held, flight->epoch, tracking_id, &shot->span, shot->probabilities);
+  gst_vig_held_put (held, flight->epoch, tracking_id, &shot->span, shot->probabilities, shot->heat);
   gst_vig_segments_add (&self->segments, flight->epoch, region, &flight->moment, flight->loaded->quarks,
       shot->probabilities, flight->loaded->n_classes);
   note_model_of_segments (self, flight->loaded->model);
@@ -1230,6 +1249,8 @@ finalize (GObject *object)
   g_free (self->segments_hash);
   g_free (self->object_classes);
   g_clear_pointer (&self->wanted_classes, g_ptr_array_unref);
+  g_free (self->heatmap_labels);
+  g_clear_pointer (&self->wanted_maps, g_ptr_array_unref);
   G_OBJECT_CLASS (gst_vig_classify_parent_class)->finalize (object);
 }
 

@@ -32,12 +32,14 @@ flight_free (GstVigFlight *flight)
   gst_vig_flight_is_over (flight);
   for (guint i = 0; i < flight->n_shots; i++) {
     vig_state_free (flight->shots[i].request.state);
+    g_clear_pointer (&flight->shots[i].heat, gst_vig_heat_unref);
     settle (&flight->shots[i]);
   }
   g_free (flight->shots);
   g_free (flight->logits);
   g_free (flight->probabilities);
   g_clear_pointer (&flight->regions, g_array_unref);
+  g_clear_pointer (&flight->heat_classes, g_array_unref);
   g_clear_error (&flight->error);
   gst_clear_buffer (&flight->buffer);
   gst_vig_loaded_unref (flight->loaded);
@@ -85,6 +87,10 @@ aim (GstVigFlight *flight, GstVigShot *shot, const GstVideoRectangle *part)
   request->last = flight->settings.interval > 1 || flight->settings.regions == GST_VIG_REGIONS_OBJECTS;
   request->logits = shot->logits;
   request->probabilities = shot->probabilities;
+  if (flight->heat_classes)
+    shot->heat = gst_vig_heat_new (flight->loaded->model, &request->frame, request->size, part, flight->heat_classes);
+  if (shot->heat)
+    request->maps = shot->heat->maps;
   request->done = shot_answered;
   request->user_data = flight;
 }

@@ -20,6 +20,7 @@ typedef struct {
   GstVigRegions regions;
   guint min_size, max_objects, reclassify_interval;
   gint64 latency_budget; /* nanoseconds; < 0: not set */
+  gboolean heatmap;
   GstVigClipSettings clip;
 } GstVigSettings;
 
@@ -29,6 +30,7 @@ typedef struct {
  * @silent: it is only remembered: no result is to come of it
  * @owed: (nullable): gst_vig_states_aim()'s
  * @logits: (nullable), @probabilities: [classes]: the flight's memory; filled in when it is GST_VIG_SHOT_THERE
+ * @heat: (nullable): where it comes from; answered with the probabilities
  * @answered: atomic: the engine is done with it, which nobody has looked at yet
  * @taken: its result was made the last one; @probabilities are from then on those of the clip that it completes, and @span says
  *   what that is
@@ -36,6 +38,7 @@ typedef struct {
 typedef struct {
   VigRequest request;
   float *logits, *probabilities;
+  GstVigHeat *heat;
   GstVigSpan span;
   enum { GST_VIG_SHOT_NONE, GST_VIG_SHOT_OUT, GST_VIG_SHOT_THERE } state;
   gint answered;
@@ -53,6 +56,7 @@ typedef struct {
  * @clip_epoch: what was seen in another has no part in the frame's answer
  * @time: of GstVigClock, when it is
  * @regions: (nullable): of GstVigRegion: the objects in it, if they are asked for
+ * @heat_classes: (nullable): of int: of which classes it is to be said where in the picture they come from
  * @frame_shot: which shot shows all of it; GST_VIG_NO_SHOT: none
  * @until: when it leaves, with its results or without; microseconds, monotonic; G_MAXINT64: when it has them
  * @moment: of the frame
@@ -73,7 +77,7 @@ typedef struct {
   gint64 time;
   gboolean due;
   GError *error;
-  GArray *regions;
+  GArray *regions, *heat_classes;
   guint frame_shot;
   gint64 until;
   GstVigSpan span;

@@ -9,24 +9,32 @@ last_size (guint n_classes)
   return sizeof (GstVigLast) + n_classes * sizeof (float);
 }
 
+static void
+drop_heat (gpointer last)
+{
+  g_clear_pointer (&((GstVigLast *) last)->heat, gst_vig_heat_unref);
+}
+
 void
 gst_vig_held_init (GstVigHeld *held, guint n_classes)
 {
   *held = (GstVigHeld) { .n_classes = n_classes, .frame = g_malloc0 (last_size (n_classes)) };
-  gst_vig_tracks_init (&held->objects, last_size (n_classes), NULL);
+  gst_vig_tracks_init (&held->objects, last_size (n_classes), drop_heat);
 }
 
 void
 gst_vig_held_clear (GstVigHeld *held)
 {
-  if (held->frame)
+  if (held->frame) {
+    drop_heat (held->frame);
     gst_vig_tracks_clear (&held->objects);
+  }
   g_clear_pointer (&held->frame, g_free);
 }
 
 void
 gst_vig_held_put (GstVigHeld *held, guint epoch, const guint64 *tracking_id, const GstVigSpan *span,
-    const float *probabilities)
+    const float *probabilities, GstVigHeat *heat)
 {
   if (held->epoch != epoch) {
     held->epoch = epoch;
@@ -36,6 +44,8 @@ gst_vig_held_put (GstVigHeld *held, guint epoch, const guint64 *tracking_id, con
   GstVigLast *last = tracking_id ? gst_vig_tracks_note (&held->objects, *tracking_id) : held->frame;
   last->valid = TRUE;
   last->span = *span;
+  drop_heat (last);
+  last->heat = gst_vig_heat_ref (heat);
   memcpy (last->probabilities, probabilities, held->n_classes * sizeof (float));
 }
 

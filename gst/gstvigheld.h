@@ -4,6 +4,7 @@
 
 #include <gst/gst.h>
 
+#include "gstvigheat.h"
 #include "gstvigtracks.h"
 
 G_BEGIN_DECLS
@@ -25,6 +26,7 @@ typedef struct {
 typedef struct {
   gboolean valid;
   GstVigSpan span;
+  GstVigHeat *heat; /* NULL: nobody asked for it */
   float probabilities[]; /* [classes] */
 } GstVigLast;
 
@@ -43,9 +45,9 @@ typedef struct {
 void gst_vig_held_init (GstVigHeld *held, guint n_classes);
 void gst_vig_held_clear (GstVigHeld *held); /* zeroed is allowed */
 
-/* @tracking_id: (nullable): of which object; NULL: of the frame */
+/* @tracking_id: (nullable): of which object; NULL: of the frame. @heat: (nullable) */
 void gst_vig_held_put (GstVigHeld *held, guint epoch, const guint64 *tracking_id, const GstVigSpan *span,
-    const float *probabilities);
+    const float *probabilities, GstVigHeat *heat);
 
 /* NULL: nothing is known that could be said of @epoch. Valid until the next gst_vig_held_put(). */
 const GstVigLast *gst_vig_held_get (GstVigHeld *held, guint epoch, const guint64 *tracking_id);

@@ -104,6 +104,8 @@ gst_vig_meta_add (GstVigMetaWriter *writer, const GstVigResult *result)
     gst_structure_set (entry, "cls-id", G_TYPE_UINT, id, NULL);
   if (region)
     describe_region (entry, region);
+  if (result->heat)
+    gst_vig_heat_describe (result->heat, region ? &region->part : NULL, result->labels, entry);
   GValue value = G_VALUE_INIT;
   g_value_init (&value, GST_TYPE_STRUCTURE);
   g_value_take_boxed (&value, entry);

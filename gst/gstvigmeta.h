@@ -15,6 +15,7 @@ G_BEGIN_DECLS
 /**
  * GstVigResult:
  * @region: (nullable): the object that it is about; NULL: the whole frame
+ * @heat: (nullable): where in the picture it comes from
  *
  * What is to be said about one frame or object. Strings and arrays belong to the caller; needed only during the call.
  */
@@ -30,6 +31,7 @@ typedef struct {
   gboolean held;               /* the result of an earlier frame, */
   GstClockTime age;            /* this much earlier in running time */
   GstVigRegion *region;
+  const GstVigHeat *heat;
 } GstVigResult;
 
 /* Registers the custom meta; once per process, from the plugin's class. */

@@ -26,6 +26,8 @@ typedef struct {
   char *font;
   gboolean labels;
   double timeline; /* seconds */
+  gboolean heatmap;
+  double opacity;
 } Settings;
 
 struct _GstVigOverlay {
@@ -45,7 +47,7 @@ struct _GstVigOverlay {
   GArray *histories; /* of GstVigHistory: of each classifier that has been heard of */
 };
 
-enum { PROP_0, PROP_FONT_DESC, PROP_DRAW_LABELS, PROP_TIMELINE };
+enum { PROP_0, PROP_FONT_DESC, PROP_DRAW_LABELS, PROP_TIMELINE, PROP_HEATMAP, PROP_OPACITY };
 
 static GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE ("sink", GST_PAD_SINK, GST_PAD_ALWAYS,
     GST_STATIC_CAPS (GST_VIG_SYSTEM_CAPS));
@@ -238,6 +240,8 @@ draw (GstVigOverlay *self, GstBuffer *buffer)
   const Settings settings = get_settings (self);
   g_autoptr (GArray) readings = gst_vig_readings_take (buffer);
   gst_vig_sprites_begin (&self->canvas.sprites);
+  if (settings.heatmap)
+    gst_vig_canvas_add_heat (&self->canvas, readings, settings.opacity);
   gst_vig_canvas_add_boxes (&self->canvas, readings, settings.labels);
   add_timeline (self, buffer, readings, settings.timeline);
   if (settings.labels)
@@ -381,6 +385,12 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *spec)
     case PROP_TIMELINE:
       self->settings.timeline = g_value_get_double (value);
       break;
+    case PROP_HEATMAP:
+      self->settings.heatmap = g_value_get_boolean (value);
+      break;
+    case PROP_OPACITY:
+      self->settings.opacity = g_value_get_double (value);
+      break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, spec);
   }
@@ -401,6 +411,12 @@ get_property (GObject *object, guint id, GValue *value, GParamSpec *spec)
       break;
     case PROP_TIMELINE:
       g_value_set_double (value, self->settings.timeline);
+      break;
+    case PROP_HEATMAP:
+      g_value_set_boolean (value, self->settings.heatmap);
+      break;
+    case PROP_OPACITY:
+      g_value_set_double (value, self->settings.opacity);
       break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, spec);
@@ -428,6 +444,10 @@ install_properties (GObjectClass *class)
           "Draw labels with their confidence, of the frame and beside boxes", TRUE, flags));
   g_object_class_install_property (class, PROP_TIMELINE, g_param_spec_double ("timeline", "Timeline",
           "Seconds that the timeline of labels goes back; 0: no timeline", 0, 86400, 10, flags));
+  g_object_class_install_property (class, PROP_HEATMAP, g_param_spec_boolean ("heatmap", "Heat map",
+          "Show where in the picture labels come from, as vigclassify says with heatmap=true", FALSE, flags));
+  g_object_class_install_property (class, PROP_OPACITY, g_param_spec_double ("opacity", "Opacity of heat maps",
+          "How much of the picture is covered where the label comes from", 0, 1, 0.6, flags));
 }
 
 static void
@@ -458,7 +478,7 @@ add_pad (GstVigOverlay *self, GstStaticPadTemplate *template, const char *name)
 static void
 gst_vig_overlay_init (GstVigOverlay *self)
 {
-  self->settings = (Settings) { .labels = TRUE, .timeline = 10 };
+  self->settings = (Settings) { .labels = TRUE, .timeline = 10, .opacity = 0.6 };
   gst_segment_init (&self->segment, GST_FORMAT_TIME);
   gst_vig_canvas_init (&self->canvas);
   self->histories = g_array_new (FALSE, FALSE, sizeof (GstVigHistory));

@@ -20,6 +20,7 @@
 #define DEFAULT_OVERLOAD GST_VIG_OVERLOAD_AUTO
 #define DEFAULT_LATENCY_BUDGET (-1)
 #define DEFAULT_REGIONS GST_VIG_REGIONS_FRAME
+#define DEFAULT_HEATMAP FALSE
 #define DEFAULT_MIN_SIZE 0
 #define DEFAULT_MAX_OBJECTS 0
 #define DEFAULT_RECLASSIFY_INTERVAL 1
@@ -39,7 +40,8 @@ enum {
   PROP_MAX_BATCH, PROP_BATCH_DELAY, PROP_MAX_IN_FLIGHT, PROP_OVERLOAD, PROP_LATENCY_BUDGET,
   PROP_REGIONS, PROP_OBJECT_CLASSES, PROP_MIN_SIZE, PROP_MAX_OBJECTS,
   PROP_RECLASSIFY_INTERVAL, PROP_CLIP_MODE, PROP_CLIP_LENGTH, PROP_CLIP_STRIDE, PROP_CLIP_HOP,
-  PROP_CLIP_TIME_CONSTANT, PROP_CLIP_RESET, PROP_ENTER_THRESHOLD, PROP_LEAVE_THRESHOLD, PROP_MIN_DURATION, PROP_STATS
+  PROP_CLIP_TIME_CONSTANT, PROP_CLIP_RESET, PROP_ENTER_THRESHOLD, PROP_LEAVE_THRESHOLD, PROP_MIN_DURATION, PROP_HEATMAP,
+  PROP_HEATMAP_LABELS, PROP_STATS
 };
 
 static GType
@@ -81,13 +83,14 @@ set_file (GstVigClassify *self, char **field, const GValue *value)
   self->n_models++;
 }
 
+/* A list, and what is in it. */
 static void
-set_object_classes (GstVigClassify *self, const GValue *value)
+set_list (char **list, GPtrArray **items, const GValue *value)
 {
-  g_free (self->object_classes);
-  self->object_classes = g_value_dup_string (value);
-  g_clear_pointer (&self->wanted_classes, g_ptr_array_unref);
-  self->wanted_classes = gst_vig_object_classes_parse (self->object_classes);
+  g_free (*list);
+  *list = g_value_dup_string (value);
+  g_clear_pointer (items, g_ptr_array_unref);
+  *items = gst_vig_object_classes_parse (*list);
 }
 
 static void
@@ -135,7 +138,7 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
       settings->regions = g_value_get_enum (value);
       break;
     case PROP_OBJECT_CLASSES:
-      set_object_classes (self, value);
+      set_list (&self->object_classes, &self->wanted_classes, value);
       break;
     case PROP_MIN_SIZE:
       settings->min_size = g_value_get_uint (value);
@@ -173,6 +176,12 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
       break;
     case PROP_MIN_DURATION:
       self->limits.min_duration = g_value_get_uint64 (value);
+      break;
+    case PROP_HEATMAP:
+      settings->heatmap = g_value_get_boolean (value);
+      break;
+    case PROP_HEATMAP_LABELS:
+      set_list (&self->heatmap_labels, &self->wanted_maps, value);
       break;
     case PROP_OVERLOAD:
       self->overload = g_value_get_enum (value);
@@ -289,6 +298,12 @@ get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
       break;
     case PROP_MIN_DURATION:
       g_value_set_uint64 (value, self->limits.min_duration);
+      break;
+    case PROP_HEATMAP:
+      g_value_set_boolean (value, settings->heatmap);
+      break;
+    case PROP_HEATMAP_LABELS:
+      g_value_set_string (value, self->heatmap_labels);
       break;
     case PROP_OVERLOAD:
       g_value_set_enum (value, self->overload);
@@ -437,6 +452,11 @@ gst_vig_classify_install_properties (GObjectClass *class)
           "(-1: enter-threshold)", -1, 1, DEFAULT_LEAVE_THRESHOLD, ready));
   g_object_class_install_property (class, PROP_MIN_DURATION, g_param_spec_uint64 ("min-duration", "Shortest segment",
           "Segments that are shorter, in nanoseconds, are not posted", 0, G_MAXUINT64, DEFAULT_MIN_DURATION, ready));
+  g_object_class_install_property (class, PROP_HEATMAP, g_param_spec_boolean ("heatmap", "Heat map",
+          "Say where in the picture the label comes from: each cell's share of its logit, in the results' metadata",
+          DEFAULT_HEATMAP, playing));
+  g_object_class_install_property (class, PROP_HEATMAP_LABELS, g_param_spec_string ("heatmap-labels", "Labels of heat maps",
+          "Comma-separated labels of which heatmap says where they come from (not set: the most confident one)", NULL, playing));
   g_object_class_install_property (class, PROP_STATS, g_param_spec_boxed ("stats", "Statistics",
           "Counters since the stream was started, and times in nanoseconds and frames per second over the last 256 "
           "frames", GST_TYPE_STRUCTURE, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS));
@@ -459,7 +479,7 @@ gst_vig_classify_init_properties (GstVigClassify *self)
     .threshold = DEFAULT_THRESHOLD, .hold_result = DEFAULT_HOLD_RESULT, .post_messages = DEFAULT_POST_MESSAGES,
     .hold_max = DEFAULT_HOLD_MAX, .orientation = DEFAULT_ORIENTATION, .regions = DEFAULT_REGIONS,
     .min_size = DEFAULT_MIN_SIZE, .max_objects = DEFAULT_MAX_OBJECTS, .reclassify_interval = DEFAULT_RECLASSIFY_INTERVAL,
-    .latency_budget = DEFAULT_LATENCY_BUDGET,
+    .latency_budget = DEFAULT_LATENCY_BUDGET, .heatmap = DEFAULT_HEATMAP,
     .clip = { .length = DEFAULT_CLIP_LENGTH, .stride = DEFAULT_CLIP_STRIDE, .hop = DEFAULT_CLIP_HOP, .time_constant = DEFAULT_CLIP_TIME_CONSTANT,
       .reset = DEFAULT_CLIP_RESET },
   };

@@ -6,6 +6,13 @@
 
 G_BEGIN_DECLS
 
+/* How much of a class comes from which part of a rectangle of the frame; @shares NULL: not said. */
+typedef struct {
+  const float *shares; /* [rows, columns] */
+  guint rows, columns;
+  double x, y, width, height;
+} GstVigReadingHeat;
+
 /**
  * GstVigReading:
  * @element: name of the classifier
@@ -21,9 +28,11 @@ typedef struct {
   gboolean certain, is_region;
   guint region_id;
   GstVideoRectangle region;
+  GstVigReadingHeat heat; /* the first that is said */
 } GstVigReading;
 
-/* All that the buffer's VigResults (docs/vigclassify.md) say, in that order. (transfer full): of GstVigReading */
+/* All that the buffer's VigResults (docs/vigclassify.md) say, in that order; valid as long as those are. (transfer full): of
+ * GstVigReading */
 GArray *gst_vig_readings_take (GstBuffer *buffer);
 
 G_END_DECLS

@@ -7,6 +7,7 @@
 typedef struct {
   GstVigRegion *region;       /* NULL: the frame */
   const float *probabilities; /* [classes] */
+  const GstVigHeat *heat;     /* NULL: nobody asked for it */
   GstVigSpan span;
   gboolean held;
   GstClockTime age;
@@ -25,6 +26,7 @@ find_held (const GstVigFlight *flight, GstClockTime now, Saying *s)
       || now < last->span.running)
     return FALSE;
   s->probabilities = last->probabilities;
+  s->heat = settings->heatmap ? last->heat : NULL;
   s->span = last->span;
   s->held = TRUE;
   s->age = now - last->span.running;
@@ -40,6 +42,7 @@ find_saying (const GstVigFlight *flight, GstVigRegion *region, Saying *s)
   if (shot == GST_VIG_NO_SHOT || flight->shots[shot].state != GST_VIG_SHOT_THERE)
     return find_held (flight, flight->span.running, s);
   s->probabilities = flight->shots[shot].probabilities;
+  s->heat = flight->shots[shot].heat;
   s->span = flight->shots[shot].span;
   return TRUE;
 }
@@ -74,7 +77,7 @@ say (GstVigMetaWriter *writer, const char *element, const GstVigFlight *flight, 
     .element = element, .model = vig_model_get_name (by->model), .model_hash = vig_model_get_hash (by->model),
     .labels = (const char *const *) by->labels, .quarks = by->quarks, .ranks = by->ranks, .n_ranks = n,
     .threshold = flight->settings.threshold, .clip_mode = gst_vig_clip_mode_to_string (by->clip_mode), .span = s->span,
-    .held = s->held, .age = s->age, .region = s->region,
+    .held = s->held, .age = s->age, .region = s->region, .heat = s->heat,
   };
   gst_vig_meta_add (writer, &result);
 }

@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VIG_KERNELS_ABI 4
+#define VIG_KERNELS_ABI 5
 
 /* Element type of the tensors that feed a matrix product. bf16 and f16 (IEEE half) are stored as uint16_t, rounded to
  * nearest even; what f16 cannot hold is infinite. */
@@ -239,6 +239,26 @@ typedef struct {
   float *y;
 } VigSoftmax;
 
+/*
+ * Where in the picture a class comes from. The head is linear over the mean of the tokens, so every token has an exact share
+ * of a class's logit; with the bias they add up to it. For each item, a window of frames, and each m, with c = which[b, m]:
+ *   y[b, m, t] = weight[c] . x[b, the last frame, t] / (frames * L)
+ * VIG_WHICH_TOP: c is the class of the greatest logit, the first of equals; logits are the means of those of the frames, and
+ * no number is the least. VIG_WHICH_NONE: y is 0. chosen[b, m] is c. (Classes are in floats, as all that is uploaded.)
+ */
+#define VIG_WHICH_TOP (-1.0f)
+#define VIG_WHICH_NONE (-2.0f)
+
+typedef struct {
+  int batch, frames, tokens, c, classes, maps;
+  const float *x;      /* [B, frames, L, C]: what the head takes the mean of */
+  const float *weight; /* [classes, C] */
+  const float *logits; /* [B, frames, classes] */
+  const float *which;  /* [B, maps] */
+  float *y;            /* [B, maps, L] */
+  float *chosen;       /* [B, maps] */
+} VigClassMap;
+
 /* ---- windows of frames (docs/temporal.md) ----------------------------------------------------------------------- */
 
 /* 3x3x3 depthwise convolution over time, rows and columns, stride 1, zero padding 1, no bias; then act. */
@@ -378,6 +398,7 @@ struct VigKernels {
   void (*swiglu)(void *ctx, const VigSwiglu *a);
   void (*pool_mean)(void *ctx, const VigPoolMean *a);
   void (*softmax)(void *ctx, const VigSoftmax *a);
+  void (*class_map)(void *ctx, const VigClassMap *a);
 
   /* Several of the above in one, so that what lies between stays in caches or registers. */
   void (*norm_dwconv)(void *ctx, const VigNormDwconv *a);

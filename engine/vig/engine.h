@@ -3,7 +3,7 @@
 #define VIG_ENGINE_H
 
 #include <vig/frame.h>
-#include <vig/model.h>
+#include <vig/map.h>
 
 G_BEGIN_DECLS
 
@@ -75,6 +75,7 @@ typedef struct {
   float *logits;        /* [n, classes] */
   float *probabilities; /* [n, classes], softmax of the logits */
   float *features;      /* [n, features]: what enters the head */
+  const VigMaps *maps;  /* [n]: which maps are wanted of each */
   /* Filled in, microseconds for the whole batch. Of preprocessing, what a GPU does itself counts as inference. */
   gint64 preprocess_us, inference_us;
 } VigOutput;

@@ -120,6 +120,8 @@ typedef struct VigRequest VigRequest;
  * @window: with @state, for a model that takes windows: of how many of the last frames there is to be an answer, this one
  *   included, or of as many as there are; no more than the state has room for. 0: the frame is only remembered
  * @logits, @probabilities: (out caller-allocates) (nullable): [classes]; not written to when a frame is only remembered
+ * @maps: where in the picture which classes come from; as @logits, the memory that it points to is written to when there is
+ *   an answer
  * @last: no other is to follow soon, so none is expected of the stream
  * @done: (nullable): called when the frame is answered, instead of waiting for it: from the engine's thread, which waits
  *   meanwhile. The request may be freed or submitted again from there, but nothing else freed, released or waited for.
@@ -146,6 +148,7 @@ struct VigRequest {
   gint64 time;
   guint window;
   float *logits, *probabilities;
+  VigMaps maps;
   gboolean last;
   void (*done) (VigRequest *request, gpointer user_data);
   gpointer user_data;

@@ -21,6 +21,8 @@
  *   pool_mean   every 32nd token of one channel, then the     32 x 32        (c / 32, batch)
  *               32 sums through shared memory [32][32]
  *   softmax     a warp per row                                256: 8 rows    rows / 8
+ *   class_map   a warp per token; it looks for the greatest   256: 8 tokens  (L / 8, batch * maps)
+ *               logit itself where that is asked for
  *
  * Rows longer than a thread's registers are read again where they are needed again: they are in L1 by then.
  * Sums over a row: each lane's part in order, then a butterfly over the lanes. No order depends on the batch.
@@ -587,6 +589,67 @@ vig_softmax_cuda (void *ctx, const VigSoftmax *a)
       "launching softmax");
 }
 
+/* ---- class_map ---------------------------------------------------------------------------------------------------------- */
+
+/* logits [frames, classes]: the class of the greatest mean, the first of equals; the same for every lane. */
+static __device__ __forceinline__ int
+top_class (const float *logits, int frames, int classes)
+{
+  float best = -INFINITY;
+  int top = 0;
+  for (int c = (int) (threadIdx.x % WARP); c < classes; c += WARP) {
+    double sum = 0;
+    for (int f = 0; f < frames; f++)
+      sum += logits[(size_t) f * classes + c];
+    float mean = (float) (sum / frames);
+    if (mean > best) {
+      best = mean;
+      top = c;
+    }
+  }
+  for (int n = WARP / 2; n; n /= 2) {
+    float other = __shfl_xor_sync (0xffffffffu, best, n);
+    int where = __shfl_xor_sync (0xffffffffu, top, n);
+    if (other > best || (other == best && where < top)) {
+      best = other;
+      top = where;
+    }
+  }
+  return top;
+}
+
+static __global__ void
+__launch_bounds__ (THREADS) class_map (VigClassMap a)
+{
+  int t = (int) (blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP), lane = (int) (threadIdx.x % WARP);
+  if (t >= a.tokens)
+    return;
+  for (unsigned i = blockIdx.y; i < (unsigned) a.batch * a.maps; i += gridDim.y) {
+    size_t b = i / a.maps;
+    int chosen = (int) a.which[i];
+    if (a.which[i] == VIG_WHICH_TOP)
+      chosen = top_class (a.logits + b * a.frames * a.classes, a.frames, a.classes);
+    const float *x = a.x + (((b + 1) * a.frames - 1) * a.tokens + t) * a.c;
+    float sum = 0;
+    for (int c = lane; c < a.c && chosen >= 0; c += WARP)
+      sum += a.weight[(size_t) chosen * a.c + c] * x[c];
+    sum = sum_lanes (sum);
+    if (lane == 0)
+      a.y[(size_t) i * a.tokens + t] = sum / ((float) a.frames * (float) a.tokens);
+    if (lane == 0 && t == 0)
+      a.chosen[i] = (float) chosen;
+  }
+}
+
+static void
+vig_class_map_cuda (void *ctx, const VigClassMap *a)
+{
+  VigCuda *cuda = static_cast<VigCuda *> (ctx);
+  int rows = a->batch * a->maps;
+  vig_cuda_ok (cuda, VIG_LAUNCH (class_map, dim3 (blocks (a->tokens, THREADS / WARP), rows < 65535 ? rows : 65535), THREADS, 0,
+      cuda->stream, *a), "launching class_map");
+}
+
 /* ---- the table ---------------------------------------------------------------------------------------------------------- */
 
 static void
@@ -620,5 +683,6 @@ vig_cuda_use_ops (VigKernels *k)
   k->swiglu = vig_swiglu_cuda;
   k->pool_mean = vig_pool_mean_cuda;
   k->softmax = vig_softmax_cuda;
+  k->class_map = vig_class_map_cuda;
   k->norm_dwconv = vig_norm_dwconv_cuda;
 }

@@ -200,3 +200,40 @@ vig_softmax_c (void *ctx, const VigSoftmax *a)
       y[c] = (float) (exp (x[c] - top) / sum);
   }
 }
+
+/* logits [frames, classes]: the class of the greatest mean */
+static int
+top_class (const float *logits, int frames, int classes)
+{
+  float best = -INFINITY;
+  int top = 0;
+  for (int c = 0; c < classes; c++) {
+    double sum = 0;
+    for (int f = 0; f < frames; f++)
+      sum += logits[(size_t) f * classes + c];
+    float mean = (float) (sum / frames);
+    if (mean > best) {
+      best = mean;
+      top = c;
+    }
+  }
+  return top;
+}
+
+void
+vig_class_map_c (void *ctx, const VigClassMap *a)
+{
+  for (int i = 0; i < a->batch * a->maps; i++) {
+    int b = i / a->maps, class = (int) a->which[i];
+    const float *x = a->x + ((size_t) b + 1) * a->frames * a->tokens * a->c - (size_t) a->tokens * a->c;
+    if (a->which[i] == VIG_WHICH_TOP)
+      class = top_class (a->logits + (size_t) b * a->frames * a->classes, a->frames, a->classes);
+    a->chosen[i] = (float) class;
+    for (int t = 0; t < a->tokens; t++) {
+      double sum = 0;
+      for (int c = 0; c < a->c && class >= 0; c++)
+        sum += (double) a->weight[(size_t) class * a->c + c] * x[(size_t) t * a->c + c];
+      a->y[(size_t) i * a->tokens + t] = (float) (sum / ((double) a->frames * a->tokens));
+    }
+  }
+}

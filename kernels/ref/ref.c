@@ -71,6 +71,7 @@ static const VigKernels ref = {
   .swiglu = vig_swiglu_c,
   .pool_mean = vig_pool_mean_c,
   .softmax = vig_softmax_c,
+  .class_map = vig_class_map_c,
   .norm_dwconv = vig_norm_dwconv_c,
   .gla_mix = vig_gla_mix_c,
   .mlp = vig_mlp_c,

@@ -42,6 +42,7 @@ void vig_gate_mix_c (void *ctx, const VigGateMix *a);
 void vig_swiglu_c (void *ctx, const VigSwiglu *a);
 void vig_pool_mean_c (void *ctx, const VigPoolMean *a);
 void vig_softmax_c (void *ctx, const VigSoftmax *a);
+void vig_class_map_c (void *ctx, const VigClassMap *a);
 void vig_norm_dwconv_c (void *ctx, const VigNormDwconv *a);
 void vig_gla_mix_c (void *ctx, const VigGlaMix *a);
 void vig_mlp_c (void *ctx, const VigMlp *a);

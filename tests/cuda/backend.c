@@ -459,7 +459,7 @@ test_memory (void)
 
   machine ("");
   VigKernels *kernels = open_kernels ();
-  VigPlan *plan = vig_plan_new (model, kernels, VIG_TYPE_BF16, 1, SIDE, SIDE, 1, FALSE, &error);
+  VigPlan *plan = vig_plan_new (model, kernels, VIG_TYPE_BF16, 1, SIDE, SIDE, 1, 0, FALSE, &error);
   g_assert_no_error (error);
   gsize bytes = (plan->workspace_bytes - inputs + segments) / TOKENS;
   g_test_message ("%" G_GSIZE_FORMAT " bytes a token", bytes);

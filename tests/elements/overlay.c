@@ -272,6 +272,64 @@ test_timeline (void)
   gst_harness_teardown (h);
 }
 
+/* @shares [3, 4] of a rectangle of the frame, added to what is said first. */
+static void
+add_heat (GstBuffer *buffer, const float *shares, double x, double y, double w, double h)
+{
+  GstStructure *structure = gst_custom_meta_get_structure (gst_buffer_get_custom_meta (buffer, "VigResults"));
+  const GValue *results = gst_structure_get_value (structure, "results");
+  GstStructure *first = (GstStructure *) gst_value_get_structure (gst_value_array_get_value (results, 0));
+  g_autoptr (GBytes) bytes = g_bytes_new (shares, 12 * sizeof *shares);
+  GValue maps = G_VALUE_INIT, value = G_VALUE_INIT;
+  g_value_init (&maps, GST_TYPE_ARRAY);
+  g_value_init (&value, GST_TYPE_STRUCTURE);
+  g_value_take_boxed (&value, gst_structure_new ("vig-heatmap", "rows", G_TYPE_UINT, 3, "columns", G_TYPE_UINT, 4,
+          "x", G_TYPE_DOUBLE, x, "y", G_TYPE_DOUBLE, y, "width", G_TYPE_DOUBLE, w, "height", G_TYPE_DOUBLE, h,
+          "shares", G_TYPE_BYTES, bytes, NULL));
+  gst_value_array_append_and_take_value (&maps, &value);
+  gst_structure_take_value (first, "heatmaps", &maps);
+}
+
+/* The warmest cell is yellow in its middle, cold ones are as they were, and so is what is not covered; a map of nothing but
+ * noise, or of nonsense, is not seen. */
+static void
+test_heat (void)
+{
+  float shares[12] = { 0 };
+  GstHarness *h = overlay (CAPS, "timeline=0 draw-labels=false heatmap=true opacity=1");
+  Picture ground = plain (CAPS), picture = { 0 };
+  for (int i = 0; i < 8; i++) {
+    GstBuffer *in = frame_with (CAPS, i, &cat, 1);
+    shares[6] = i == 1 ? 1e-3f : i == 2 ? NAN : i == 3 ? INFINITY : 3;
+    const double bad[] = { NAN, 1e9, -40, 0 }; /* no number, far away, outside, of no size */
+    add_heat (in, shares, i < 4 ? 40 : bad[i - 4], 30, i == 6 ? 30 : i == 7 ? 0 : 200, 150);
+    g_autoptr (GstBuffer) out = test_send (h, in);
+    g_free (picture.rgb);
+    picture = look (out, CAPS);
+    if (i == 0) {
+      const guint8 *hot = pixel (&picture, 40 + 125, 30 + 75);
+      g_assert_cmpint (hot[0], >, 215);
+      g_assert_cmpint (hot[1], >, 190);
+      g_assert_cmpint (hot[2], <, 100);
+      g_assert_cmpint (difference (&picture, &ground, 40 + 25, 30 + 25, 1, 1), ==, 0);
+      g_assert_cmpint (difference (&picture, &ground, 250, 0, 70, 240), ==, 0);
+      g_assert_cmpint (difference (&picture, &ground, 0, 185, 320, 55), ==, 0);
+    } else {
+      g_assert_cmpint (difference (&picture, &ground, 0, 0, 320, 240), <, i == 1 ? 8 : 1);
+    }
+  }
+  g_free (picture.rgb);
+  g_object_set (element_of (h), "heatmap", FALSE, NULL);
+  GstBuffer *in = frame_with (CAPS, 9, &cat, 1);
+  add_heat (in, shares, 40, 30, 200, 150);
+  g_autoptr (GstBuffer) out = test_send (h, in);
+  picture = look (out, CAPS);
+  g_assert_cmpint (difference (&picture, &ground, 0, 0, 320, 240), ==, 0);
+  g_free (picture.rgb);
+  g_free (ground.rgb);
+  gst_harness_teardown (h);
+}
+
 /* ---- what is left alone ---- */
 
 static void
@@ -566,7 +624,7 @@ test_pipeline (void)
 {
   for (int i = 0; i < 2; i++) {
     GstElement *pipeline = launch ("videotestsrc num-buffers=40 pattern=red ! video/x-raw,width=64,height=48,framerate=25/1 ! "
-        "vigclassify threads=1 model-file=%s ! vigoverlay ! %s fakesink", test_model (), i ? "videoconvert ! video/x-raw,format=BGRx !" : "");
+        "vigclassify threads=1 model-file=%s heatmap=true ! vigoverlay heatmap=true ! %s fakesink", test_model (), i ? "videoconvert ! video/x-raw,format=BGRx !" : "");
     gst_element_set_state (pipeline, GST_STATE_PLAYING);
     expect_end (pipeline, GST_MESSAGE_EOS);
     close_pipeline (pipeline);
@@ -623,6 +681,7 @@ main (int argc, char **argv)
   g_test_add_func ("/overlay/several", test_several);
   g_test_add_func ("/overlay/boxes", test_boxes);
   g_test_add_func ("/overlay/timeline", test_timeline);
+  g_test_add_func ("/overlay/heat", test_heat);
   g_test_add_func ("/overlay/passes-on", test_passes_on);
   g_test_add_func ("/overlay/shared", test_shared);
   g_test_add_func ("/overlay/odd-frames", test_odd_frames);

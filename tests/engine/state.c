@@ -416,7 +416,7 @@ test_window_memory (void)
     g_autoptr (VigModel) model = random_model (variants[v], 1);
     gsize bytes[3];
     for (guint i = 0; i < 3; i++) {
-      VigPlan *plan = vig_plan_new (model, kernels, VIG_TYPE_F32, windows[i], SIDE, SIDE, windows[i], FALSE, &error);
+      VigPlan *plan = vig_plan_new (model, kernels, VIG_TYPE_F32, windows[i], SIDE, SIDE, windows[i], 0, FALSE, &error);
       g_assert_no_error (error);
       bytes[i] = plan->workspace_bytes;
       vig_plan_free (plan);

@@ -23,6 +23,40 @@ bound (const Test *test)
   return g_str_equal (golden_string (vig_json_get (test->run, "config"), "family"), "vig") ? 3e-2 : 5e-2;
 }
 
+/* The shares of all cells and the bias are the logit, of whichever class. */
+static void
+check_maps (const Test *test, VigEngine *engine, const float *tensor, guint h, guint w, const float *got, gsize n)
+{
+  const VigModel *model = vig_engine_get_model (engine);
+  const int classes[] = { VIG_MAP_TOP, 0, (int) n - 1, VIG_MAP_NONE };
+  int chosen[G_N_ELEMENTS (classes)];
+  guint rows, columns;
+  GError *error = NULL;
+  double most = 0;
+  VigRank top;
+
+  vig_map_get_grid (model, h, w, &rows, &columns);
+  const gsize cells = (gsize) rows * columns;
+  g_autofree float *shares = g_new (float, G_N_ELEMENTS (classes) * cells), *logits = g_new (float, n);
+  const VigMaps maps = { G_N_ELEMENTS (classes), classes, chosen, shares };
+  vig_engine_classify_tensors (engine, tensor, 1, h, w, &(VigOutput) { .logits = logits, .maps = &maps }, &error);
+  g_assert_no_error (error);
+  g_assert_cmpmem (logits, n * sizeof *logits, got, n * sizeof *got);
+  vig_top_k (got, (guint) n, 1, &top);
+  g_assert_cmpint (chosen[0], ==, (int) top.index);
+  for (gsize i = 0; i < n; i++)
+    most = MAX (most, fabs (got[i]));
+  for (guint m = 0; m < G_N_ELEMENTS (classes); m++) {
+    double sum = 0;
+    for (gsize i = 0; i < cells; i++)
+      sum += shares[m * cells + i];
+    if (classes[m] == VIG_MAP_NONE)
+      g_assert_cmpfloat (sum, ==, 0);
+    else /* products and shares are both of fp32, summed in other orders */
+      g_assert_cmpfloat_with_epsilon (sum + vig_map_get_bias (model, (guint) chosen[m]), got[chosen[m]], 1e-5 * most);
+  }
+}
+
 static void
 check_case (const Test *test, VigEngine *engine, const GoldenFile *file, const VigJson *c)
 {
@@ -47,6 +81,7 @@ check_case (const Test *test, VigEngine *engine, const GoldenFile *file, const V
   vig_top_k (got, (guint) logits_shape->count, 1, &top);
   if (golden_number (c, "margin") > 2 * e * golden_number (c, "max_abs_logit"))
     g_assert_cmpuint (top.index, ==, (guint) golden_number (c, "top1"));
+  check_maps (test, engine, tensor, h, w, got, logits_shape->count);
 }
 
 /* The run's model: the last one is kept, for making a large one takes longer than running it. NULL drops it. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <engine-private.h>
+#include <model-private.h>
 
 typedef struct {
   const VigJson *run, *step; /* step: the case, which has "steps" */
@@ -53,6 +54,24 @@ compare (const VigTensor *t, const Seen *seen, gsize every)
   g_assert_cmpfloat (e, <=, 1e-4);
 }
 
+/* Every cell's share of a class is that of the original's normed token, where all of them are stored. */
+static void
+check_shares (const VigModel *model, const VigTensor *norm, int class, const float *shares)
+{
+  const gsize tokens = norm->shape[0], d = norm->shape[1];
+  const float *weight = vig_model_get_weight (model, model->config.hierarchical ? "classifier.head.weight" : "head.weight");
+  g_autofree float *x = g_new (float, norm->count), *want = g_new0 (float, tokens);
+
+  vig_tensor_to_float (norm, x);
+  for (gsize t = 0; t < tokens; t++) {
+    double sum = 0;
+    for (gsize c = 0; c < d; c++)
+      sum += (double) weight[(gsize) class * d + c] * x[t * d + c];
+    want[t] = (float) (sum / (double) tokens);
+  }
+  g_assert_cmpfloat (golden_error (shares, want, tokens), <=, 1e-4);
+}
+
 static void
 test_steps (gconstpointer data)
 {
@@ -68,12 +87,20 @@ test_steps (gconstpointer data)
   g_autofree float *input = golden_input (golden_string (test->step, "input"), &h, &w);
 
   g_assert_no_error (error);
+  const int classes[] = { 0, (int) vig_model_get_n_classes (model) - 1 };
+  int chosen[2];
+  guint rows, columns;
+  vig_map_get_grid (model, h, w, &rows, &columns);
+  g_autofree float *shares = g_new (float, 2 * (gsize) rows * columns);
+  const VigMaps maps = { 2, classes, chosen, shares };
   vig_engine_set_tap (engine, remember, seen);
-  vig_engine_classify_tensors (engine, input, 1, h, w, &(VigOutput) { 0 }, &error);
+  vig_engine_classify_tensors (engine, input, 1, h, w, &(VigOutput) { .maps = &maps }, &error);
   g_assert_no_error (error);
   for (guint i = 0; i < file->tensors->tensors->len; i++) {
     const VigTensor *t = &g_array_index (file->tensors->tensors, VigTensor, i);
     compare (t, g_hash_table_lookup (seen, t->name), g_ascii_strtoull (every, NULL, 10));
+    for (int m = 0; m < 2 && g_str_equal (t->name, "norm") && t->shape[0] == (guint64) rows * columns; m++)
+      check_shares (model, t, classes[m], shares + (gsize) m * rows * columns);
   }
 }
 

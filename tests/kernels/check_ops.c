@@ -795,6 +795,58 @@ softmax_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], i
 
 static const int softmax_shapes[][CHECK_DIMS] = { { 1000 }, { 1 }, { 10 }, { 17 } };
 
+/* ---- class_map: a sum of C products ---- */
+
+enum { MAP_FRAMES, MAP_TOKENS, MAP_C, MAP_CLASSES, MAP_MAPS };
+
+/* Logits of which several are the greatest. */
+static void
+logits_fill (float *values, size_t n, const int *d, GRand *random)
+{
+  for (size_t i = 0; i < n; i++)
+    values[i] = (float) any (random, -8, 8);
+}
+
+static void
+which_fill (float *values, size_t n, const int *d, GRand *random)
+{
+  for (size_t i = 0; i < n; i++)
+    values[i] = (float) MAX (any (random, -d[MAP_CLASSES] - 1, d[MAP_CLASSES] - 1), -2);
+}
+
+static void
+map_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  add (c, (CheckTensor) { .name = "x", .size = (size_t) d[MAP_FRAMES] * d[MAP_TOKENS] * d[MAP_C], .range = 2 });
+  add (c, (CheckTensor) { .name = "weight", .size = (size_t) d[MAP_CLASSES] * d[MAP_C], .range = 1, .shared = true });
+  add (c, (CheckTensor) { .name = "logits", .size = (size_t) d[MAP_FRAMES] * d[MAP_CLASSES], .fill = logits_fill });
+  add (c, (CheckTensor) { .name = "which", .size = d[MAP_MAPS], .fill = which_fill });
+  add (c, (CheckTensor) { .name = "y", .use = CHECK_OUT, .size = (size_t) d[MAP_MAPS] * d[MAP_TOKENS] });
+  add (c, (CheckTensor) { .name = "chosen", .use = CHECK_OUT, .size = d[MAP_MAPS] });
+}
+
+static void
+map_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  k->class_map (k->ctx, &(VigClassMap) { .batch = batch, .frames = d[MAP_FRAMES], .tokens = d[MAP_TOKENS], .c = d[MAP_C],
+      .classes = d[MAP_CLASSES], .maps = d[MAP_MAPS], .x = p[0], .weight = p[1], .logits = p[2], .which = p[3], .y = p[4],
+      .chosen = p[5] });
+}
+
+static void
+map_draw (int *d, GRand *random)
+{
+  d[MAP_FRAMES] = any (random, 1, 5);
+  d[MAP_TOKENS] = any (random, 1, 100);
+  d[MAP_C] = any (random, 1, 200);
+  d[MAP_CLASSES] = any (random, 1, 100);
+  d[MAP_MAPS] = any (random, 1, 4);
+}
+
+static const int map_shapes[][CHECK_DIMS] = { { 1, 196, 192, 1000, 1 }, { 16, 49, 96, 14, 2 }, { 1, 1, 1, 1, 1 } };
+
 /* ---- dwconv3x3x3: 27 products ---- */
 
 enum { DWT_FRAMES, DWT_H, DWT_W, DWT_C, DWT_ACT, DWT_TYPE };
@@ -1089,6 +1141,8 @@ const CheckOp check_ops[] = {
     /* of a billion steps only a decay near 1 leaves anything: an error of 1e-7 in it is one of a tenth there */
     .rms_tolerance = 2e-5, .tolerance = 2e-5 },
   { ROW (difference, difference, "steps size"), .draw = difference_draw, SHAPES (difference_shapes, 1), .tolerance = 0 },
+  { ROW (class_map, map, "frames tokens c classes maps"), .draw = map_draw, SHAPES (map_shapes, 1),
+    .rms_tolerance = 2e-6, .tolerance = 2e-6 },
   { ROW (softmax, softmax, "c"), .draw = rows_draw, SHAPES (softmax_shapes, 1),
     /* x - max is rounded once: 400 * 2^-24 in the exponent */
     .rms_tolerance = 1e-7, .tolerance = 3e-5 },

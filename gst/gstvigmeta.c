@@ -24,7 +24,11 @@ get_structure (GstBuffer *buffer)
 void
 gst_vig_meta_register (void)
 {
+  static gsize done;
+  if (!g_once_init_enter (&done))
+    return;
   gst_meta_register_custom_simple (GST_VIG_META_NAME); /* without tags: results stay true of whatever is made of a frame */
+  g_once_init_leave (&done, 1);
 }
 
 /* The ranks that reach the threshold, as one ClsMtd. Returns how many. */

@@ -34,7 +34,7 @@ typedef struct {
   const GstVigHeat *heat;
 } GstVigResult;
 
-/* Registers the custom meta; once per process, from the plugin's class. */
+/* Registers the custom meta; from each class that writes or reads it. */
 void gst_vig_meta_register (void);
 
 /* All that one element says about a buffer; other elements' results stay beside it. */

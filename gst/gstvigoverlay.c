@@ -16,6 +16,7 @@
 
 #include "gstvigcanvas.h"
 #include "gstvigcaps.h"
+#include "gstvigmeta.h"
 
 GST_DEBUG_CATEGORY_STATIC (gst_vig_overlay_debug);
 #define GST_CAT_DEFAULT gst_vig_overlay_debug
@@ -460,6 +461,7 @@ gst_vig_overlay_class_init (GstVigOverlayClass *class)
   object_class->finalize = finalize;
   element_class->change_state = change_state;
   install_properties (object_class);
+  gst_vig_meta_register ();
   gst_element_class_add_static_pad_template (element_class, &sink_template);
   gst_element_class_add_static_pad_template (element_class, &src_template);
   gst_element_class_set_static_metadata (element_class, "ViG results overlay", "Filter/Editor/Video/Overlay",

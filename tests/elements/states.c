@@ -4,7 +4,7 @@
 #include "common.h"
 
 /* All that the plugin is to have: one that is missing here, or there, is a failure. */
-static const char *const elements[] = { "vigclassify", NULL };
+static const char *const elements[] = { "vigclassify", "vigoverlay", "vigpublish", NULL };
 
 static const GstState states[] = { GST_STATE_NULL, GST_STATE_READY, GST_STATE_PAUSED, GST_STATE_PLAYING };
 enum { N_STATES = G_N_ELEMENTS (states), LENGTH = 4, ORDERS = N_STATES * N_STATES * N_STATES * N_STATES };

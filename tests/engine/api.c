@@ -182,7 +182,7 @@ test_outputs (void)
   g_autoptr (VigEngine) engine = ref_engine (model);
   g_autofree float *input = g_new (float, 2 * 3 * 32 * 32);
   float logits[20], probabilities[20], features[256];
-  VigOutput out = { logits, probabilities, features, -1, -1 };
+  VigOutput out = { .logits = logits, .probabilities = probabilities, .features = features, .preprocess_us = -1, .inference_us = -1 };
   GError *error = NULL;
 
   for (guint i = 0; i < 2 * 3 * 32 * 32; i++)

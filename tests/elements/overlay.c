@@ -632,6 +632,53 @@ test_pipeline (void)
   }
 }
 
+/* ---- cost ---- */
+
+static int
+compare_times (gconstpointer a, gconstpointer b)
+{
+  return *(const gint64 *) a < *(const gint64 *) b ? -1 : *(const gint64 *) a > *(const gint64 *) b;
+}
+
+/* Milliseconds a frame, of frames that all have another confidence, a moved box, and timeline, and perhaps another heat map. */
+static double
+cost (const char *caps, gboolean draws, gboolean heat)
+{
+  enum { N = 60 };
+  gint64 times[N];
+  GstVideoInfo info;
+  g_autoptr (GstCaps) parsed = gst_caps_from_string (caps);
+  gst_video_info_from_caps (&info, parsed);
+  GstHarness *h = overlay (NULL, heat ? "heatmap=true" : "");
+  if (draws)
+    gst_harness_add_propose_allocation_meta (h, GST_VIDEO_OVERLAY_COMPOSITION_META_API_TYPE, NULL);
+  gst_harness_set_src_caps_str (h, caps);
+  for (int i = 0; i < N; i++) {
+    const Said said[] = { { .element = "v", .label = i / 10 % 2 ? "cat" : "dog", .confidence = i / 100.0 },
+      { .element = "v", .label = "bird", .confidence = 0.7, .id = 3, .x = i, .y = info.height / 4, .w = info.width / 3,
+        .h = info.height / 3 } };
+    const float shares[12] = { (float) i, 0, 5, 7, 20, 3 };
+    GstBuffer *in = frame_with (caps, i, said, 2);
+    add_heat (in, shares, 0, 0, info.width, info.height);
+    const gint64 begin = g_get_monotonic_time ();
+    gst_harness_push (h, in);
+    times[i] = g_get_monotonic_time () - begin;
+    gst_buffer_unref (gst_harness_pull (h));
+  }
+  gst_harness_teardown (h);
+  qsort (times, N, sizeof *times, compare_times);
+  return (double) times[N / 2] / 1000;
+}
+
+static void
+test_cost (void)
+{
+  const char *all[] = { SIZED ("NV12", 320, 240), SIZED ("NV12", 1920, 1080), SIZED ("NV12", 3840, 2160) };
+  for (guint i = 0; i < G_N_ELEMENTS (all); i++)
+    g_test_message ("%s: blended %.2f ms, with a heat map %.2f ms; drawn by downstream %.2f and %.2f ms", all[i],
+        cost (all[i], FALSE, FALSE), cost (all[i], FALSE, TRUE), cost (all[i], TRUE, FALSE), cost (all[i], TRUE, TRUE));
+}
+
 /* ---- colours and turns by themselves ---- */
 
 static void
@@ -697,5 +744,7 @@ main (int argc, char **argv)
   g_test_add_func ("/overlay/pipeline", test_pipeline);
   g_test_add_func ("/overlay/colors", test_colors);
   g_test_add_func ("/overlay/history", test_history);
+  if (g_test_perf ())
+    g_test_add_func ("/overlay/cost", test_cost);
   return test_run ();
 }

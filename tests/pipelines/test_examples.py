@@ -15,6 +15,7 @@ import tap
 CAMERAS, TWO, PLUGINS, MODEL = map(os.path.abspath, sys.argv[1:5])
 SANITIZER = sys.argv[5]
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/vigclassify.md")
+EXAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../pipelines/example")
 LIMIT = 100  # seconds until something hangs
 ENDLESS = "testbin://video,pattern=smpte,caps=[video/x-raw,width=320,height=240,framerate=25/1]"
 
@@ -232,6 +233,43 @@ def test_clips_of_the_page():
                               capture_output=True, timeout=LIMIT)
         assert done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, (line, done.stdout, done.stderr)
         assert "vig-label" in done.stdout and ("vig-segment" in done.stdout) == ("enter-threshold=" in line), (line, done.stdout)
+
+
+def example(*arguments, sink=None):
+    """A line of pipelines/example, with this build's plugin."""
+    if SANITIZER != "none":
+        raise tap.Skip("gst-launch cannot load a plugin that is built with a sanitizer")
+    env = dict(ENV, GST_PLUGIN_FEATURE_RANK=sink + ":MAX") if sink else ENV
+    done = subprocess.run([EXAMPLE, *arguments], env=env, text=True, capture_output=True, timeout=LIMIT)
+    assert done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, (done.stdout, done.stderr)
+    assert "vig-label" in done.stdout, done.stdout
+    return done
+
+
+def grey(path):
+    """All frames of a file, as rows of bytes."""
+    launch("filesrc location=%s ! decodebin ! videoconvert ! video/x-raw,format=GRAY8 ! filesink location=raw" % path)
+    with open("raw", "rb") as f:
+        return f.read()
+
+
+def difference(a, b, x, y, width, height):
+    """Mean of a rectangle of the last of frames of 320x240."""
+    start = len(a) - 320 * 240
+    at = [start + row * 320 + column for row in range(y, y + height) for column in range(x, x + width)]
+    return sum(abs(a[i] - b[i]) for i in at) / len(at)
+
+
+def test_overlay_play():
+    example("play", "two.mkv", sink="fakevideosink")
+
+
+def test_overlay_annotate():
+    example("annotate", "two.mkv", "two.mp4")
+    before, after = grey("two.mkv"), grey("two.mp4")
+    assert len(before) == len(after) == 25 * 320 * 240
+    assert difference(before, after, 8, 8, 170, 20) > 30  # its label
+    assert difference(before, after, 8, 220, 300, 12) > 10  # and the timeline
 
 
 make_media()

@@ -71,7 +71,7 @@ vig_curve_points (const VigLabelled *video, GQuark label, guint columns)
   double end = vig_curve_end (video);
   guint n = video->frames->len, current = 0;
   gboolean begins = TRUE;
-  Column column = { FALSE };
+  Column column = { .any = FALSE };
   for (guint i = 0; i < n; i++) {
     const VigLabelledFrame *frame = &g_array_index (video->frames, VigLabelledFrame, i);
     double x = to_seconds (frame->time) / end;

@@ -176,7 +176,8 @@ make_producer (Kafka *self, GError **error)
     self->producer = rd_kafka_new (RD_KAFKA_PRODUCER, conf, why, sizeof why);
     if (self->producer)
       return TRUE;
-    g_set_error (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS, "No Kafka producer can be made: %s.", why);
+    g_set_error (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS, "%s: no Kafka producer can be made: %s.",
+        self->settings.tls ? "ca-file, cert-file, key-file" : "kafka-options", why);
   }
   rd_kafka_conf_destroy (conf);
   return FALSE;

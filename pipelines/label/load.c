@@ -7,7 +7,7 @@
 #define BUSY 0.9
 /* While one file waits for the engine, or is opened or written, another is decoded. */
 #define FIRST_PER_CORE 2
-#define MOST_PER_CORE 8 /* each holds some frames, and a decoder */
+#define MOST_PER_CORE 4 /* each holds some frames, and a decoder */
 
 static double
 get_cpu (void)

@@ -74,8 +74,8 @@ def memory(model, inputs, footage):
             source = small[i % len(small)]
             os.link(source, os.path.join(folder, "%05d%s" % (i, os.path.splitext(source)[1])))
         output = os.path.join(folder, "labels")
-        # of all inputs, once more: what grows with the length of the list is in it from the beginning
-        process = subprocess.Popen([LABEL, "-q", "-m", model, "-o", output, "--sample-rate", "5", folder])
+        # with a fixed number of files at once, since each that runs takes its memory
+        process = subprocess.Popen([LABEL, "-q", "-m", model, "-o", output, "--sample-rate", "5", "--jobs", "4", folder])
         samples = []
         while process.poll() is None:
             try:
@@ -105,14 +105,16 @@ def kills(model, n, seed, footage):
         took, status = killing.seconds(command("undisturbed"))
         expected = killing.contents(os.path.join(folder, "undisturbed"))
         assert status == 0 and expected
-        same = hits = 0
-        for i in range(n):
-            status, hit = killing.kill_until_done(command("killed"), 1, took, seed + i)
-            hits += hit
-            same += status == 0 and killing.contents(os.path.join(folder, "killed")) == expected
+        same = hits = tries = 0
+        while hits < n:
+            status, hit = killing.kill_until_done(command("killed"), 1, took, seed + tries)
+            tries += 1
+            if hit:
+                hits += 1
+                same += status == 0 and killing.contents(os.path.join(folder, "killed")) == expected
             shutil.rmtree(os.path.join(folder, "killed"))
-    print("kill -9 at %d random moments of a run of %.1f s (seed %d): %d hit before its end, results identical %d times (each time is promised)" % (
-        n, took, seed, hits, same))
+    print("kill -9 at %d random moments of a run of %.1f s (seed %d): results identical %d times (each time is promised)" % (
+        n, took, seed, same))
 
 
 def main():

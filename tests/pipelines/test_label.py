@@ -411,7 +411,9 @@ def test_restart():
     # an option that matters; and back
     assert len(labelled_now(expect(0, "--sample-rate", "1", *arguments)[1])) == 6
     # (what is overwritten does not count from before the first byte, whatever comes between)
-    keys = [entry["key"] for entry in lines("again/vig-label.journal") if entry["name"].startswith("film")]
+    with open("again/vig-label.journal") as f:
+        entries = [json.loads(line) for line in f if line != "{damage}\n"]
+    keys = [entry["key"] for entry in entries if entry["name"].startswith("film")]
     assert keys[-2] == "" and "" not in (keys[-1], keys[-3]) and keys[-1] != keys[-3], keys
     assert len(labelled_now(expect(0, *arguments)[1])) == 6
     assert len(labelled_now(expect(0, "--force", *arguments)[1])) == 6

@@ -47,6 +47,21 @@ gst_vig_sprites_begin (GstVigSprites *sprites)
   g_ptr_array_set_size (sprites->rectangles, 0);
 }
 
+/* Colours as they are, not times their opacity. */
+static void
+unpremultiply (guint8 *pixels, gsize n)
+{
+  guint32 *argb = (guint32 *) (gpointer) pixels;
+  for (gsize i = 0; i < n; i++) {
+    const guint32 a = argb[i] >> 24;
+    guint32 straight = a << 24;
+    for (guint shift = 0; a && shift < 24; shift += 8)
+      straight |= MIN (((argb[i] >> shift & 255) * 255 + a / 2) / a, 255) << shift;
+    argb[i] = straight;
+  }
+}
+
+/* What is to be stretched is not premultiplied: blending forgets that of pixels that it has stretched (GStreamer 1.26). */
 static GstVideoOverlayRectangle *
 draw_rectangle (const GstVideoRectangle *place, int width, int height, GstVigDraw draw, gconstpointer data)
 {
@@ -58,11 +73,14 @@ draw_rectangle (const GstVideoRectangle *place, int width, int height, GstVigDra
   cairo_destroy (cr);
   cairo_surface_finish (surface);
   cairo_surface_destroy (surface);
+  const gboolean stretched = width != place->w || height != place->h;
+  if (stretched)
+    unpremultiply (pixels, (gsize) width * (gsize) height);
   g_autoptr (GstBuffer) buffer = gst_buffer_new_wrapped (pixels, size);
   gst_buffer_add_video_meta (buffer, GST_VIDEO_FRAME_FLAG_NONE, GST_VIDEO_OVERLAY_COMPOSITION_FORMAT_RGB, (guint) width,
       (guint) height);
   return gst_video_overlay_rectangle_new_raw (buffer, place->x, place->y, (guint) place->w, (guint) place->h,
-      GST_VIDEO_OVERLAY_FORMAT_FLAG_PREMULTIPLIED_ALPHA);
+      stretched ? GST_VIDEO_OVERLAY_FORMAT_FLAG_NONE : GST_VIDEO_OVERLAY_FORMAT_FLAG_PREMULTIPLIED_ALPHA);
 }
 
 /* One that is drawn, at @place. (transfer full) */

@@ -319,6 +319,14 @@ test_heat (void)
     }
   }
   g_free (picture.rgb);
+  shares[6] = 3;
+  g_object_set (element_of (h), "opacity", 0.5, NULL);
+  GstBuffer *half = frame_with (CAPS, 8, &cat, 1);
+  add_heat (half, shares, 40, 30, 200, 150);
+  g_autoptr (GstBuffer) mixed = test_send (h, half);
+  picture = look (mixed, CAPS);
+  g_assert_cmpint (abs (pixel (&picture, 165, 105)[0] - (0x40 + 255) / 2), <, 20); /* red, by half */
+  g_free (picture.rgb);
   g_object_set (element_of (h), "heatmap", FALSE, NULL);
   GstBuffer *in = frame_with (CAPS, 9, &cat, 1);
   add_heat (in, shares, 40, 30, 200, 150);

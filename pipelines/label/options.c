@@ -6,7 +6,7 @@
 #include "plan.h"
 
 #define LABELS "labels-file="
-#define DEFAULT_MODEL MODEL_DIR "/camera-health-clip.safetensors"
+#define DEFAULT_MODEL "camera-health-clip.safetensors"
 
 static const struct {
   const char *name;
@@ -158,8 +158,8 @@ vig_options_parse (VigOptions *o, int *argc, char ***argv, GError **error)
       || !parse_rate (o, rate ? rate : "all", error) || !parse_shard (o, shard ? shard : "1/1", error))
     return FALSE;
   o->formats |= (report ? VIG_FORMAT_REPORT : 0) | (sheet ? VIG_FORMAT_CONTACT_SHEET : 0);
-  if (!o->model)
-    o->model = g_strdup (DEFAULT_MODEL);
+  if (!o->model) /* not installed yet, the models lie elsewhere: meson devenv says where */
+    o->model = g_build_filename (g_getenv ("VIG_MODEL_DIR") ? g_getenv ("VIG_MODEL_DIR") : MODEL_DIR, DEFAULT_MODEL, NULL);
   if (!o->output)
     o->output = g_strdup ("vig-labels");
   return check_numbers (o, error) && check_inputs (o, error);

@@ -28,9 +28,9 @@ vig_map_get_grid (const VigModel *model, guint height, guint width, guint *rows,
 }
 
 float
-vig_map_get_bias (const VigModel *model, guint class)
+vig_map_get_bias (const VigModel *model, guint index)
 {
-  return vig_model_get_weight (model, model->config.hierarchical ? "classifier.head.bias" : "head.bias")[class];
+  return vig_model_get_weight (model, model->config.hierarchical ? "classifier.head.bias" : "head.bias")[index];
 }
 
 gboolean

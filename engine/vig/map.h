@@ -33,7 +33,8 @@ typedef struct {
 /* Of inputs of @height x @width pixels: how many cells they are. */
 VIG_API void vig_map_get_grid (const VigModel *model, guint height, guint width, guint *rows, guint *columns);
 
-VIG_API float vig_map_get_bias (const VigModel *model, guint class);
+/* What the shares of class @index add up to with it is its logit. */
+VIG_API float vig_map_get_bias (const VigModel *model, guint index);
 
 /* A rectangle of a picture as it is in memory, in luma samples. */
 typedef struct {

@@ -275,9 +275,17 @@ static GstVigPublishOutcome
 send_kafka (GstVigPublishSink *sink, GstVigPublishEvent *event, GError **error)
 {
   Kafka *self = (Kafka *) sink;
-  const rd_kafka_resp_err_t code = rd_kafka_producev (self->producer, RD_KAFKA_V_TOPIC (self->settings.topic),
-      RD_KAFKA_V_KEY (event->key, strlen (event->key)), RD_KAFKA_V_VALUE (event->text, event->length - 1),
-      RD_KAFKA_V_MSGFLAGS (RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE ((void *) (guintptr) event->number), RD_KAFKA_V_END);
+  const rd_kafka_vu_t message[] = {
+    { .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = self->settings.topic },
+    { .vtype = RD_KAFKA_VTYPE_KEY, .u.mem = { event->key, strlen (event->key) } },
+    { .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { event->text, event->length - 1 } },
+    { .vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY },
+    { .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *) (guintptr) event->number },
+  };
+  rd_kafka_error_t *refused = rd_kafka_produceva (self->producer, message, G_N_ELEMENTS (message));
+  const rd_kafka_resp_err_t code = refused ? rd_kafka_error_code (refused) : RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (refused)
+    rd_kafka_error_destroy (refused);
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
     return GST_VIG_PUBLISH_SENT;
   if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)

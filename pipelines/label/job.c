@@ -10,6 +10,8 @@
 
 #include <math.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <gst/analytics/analytics.h>
 #include <gst/video/video.h>
@@ -18,6 +20,7 @@
 #include "thumbs.h"
 
 #define TICK (100 * GST_MSECOND)
+#define NICENESS 5 /* of threads that decode */
 /* After an error what has been read before it is still on its way; it is waited for until nothing has moved for so long. */
 #define DRAIN_SECONDS 2.0
 #define DRAIN_NOTHING_SECONDS 0.5 /* where nothing had come before it */
@@ -131,6 +134,19 @@ on_encoded (GstPad *pad, GstPadProbeInfo *info, gpointer data)
   reach (job, get_time (pad, GST_BUFFER_PTS (buffer)), buffer);
   return job->options->key_frames && GST_BUFFER_FLAG_IS_SET (buffer, GST_BUFFER_FLAG_DELTA_UNIT) ? GST_PAD_PROBE_DROP
       : GST_PAD_PROBE_OK;
+}
+
+/* Decoders give way to the engine: where one of its threads is held up by them all the others wait for it. */
+static GstBusSyncReply
+on_sync (GstBus *bus, GstMessage *message, gpointer data)
+{
+  GstStreamStatusType status;
+  if (GST_MESSAGE_TYPE (message) != GST_MESSAGE_STREAM_STATUS)
+    return GST_BUS_PASS;
+  gst_message_parse_stream_status (message, &status, NULL);
+  if (status == GST_STREAM_STATUS_TYPE_ENTER)
+    setpriority (PRIO_PROCESS, (id_t) gettid (), NICENESS); /* of this thread alone, on Linux */
+  return GST_BUS_PASS;
 }
 
 /* As many files are decoded at once, a thread for each is enough; and then what a decoder makes of damaged data does not depend on
@@ -345,6 +361,8 @@ build_pipeline (VigJob *job, GError **error)
   if (!job->pipeline || !(job->classify = vig_classifiers_take (job->classifiers, error)))
     return FALSE;
   gst_object_ref_sink (job->pipeline);
+  g_autoptr (GstBus) bus = gst_element_get_bus (job->pipeline);
+  gst_bus_set_sync_handler (bus, on_sync, NULL, NULL);
   g_autoptr (GstElement) decode = gst_bin_get_by_name (GST_BIN (job->pipeline), "decode");
   g_autoptr (GstElement) convert = gst_bin_get_by_name (GST_BIN (job->pipeline), "convert");
   g_autoptr (GstElement) sink = gst_bin_get_by_name (GST_BIN (job->pipeline), "sink");

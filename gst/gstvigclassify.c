@@ -608,14 +608,14 @@ finish (GstVigClassify *self, GstVigFlight *flight)
   return TRUE;
 }
 
-/* What is still to come of it comes later. Takes @flight. */
+/* What it has left without comes later, even if it has come while it was pushed. Takes @flight. */
 static void
 put_away (GstVigClassify *self, GstVigFlight *flight)
 {
-  if (gst_vig_flight_is_over (flight))
-    gst_mini_object_unref (GST_MINI_OBJECT_CAST (flight));
-  else
+  if (gst_vig_flight_is_out (flight))
     g_queue_push_tail (&self->late, flight);
+  else
+    gst_mini_object_unref (GST_MINI_OBJECT_CAST (flight));
 }
 
 static void

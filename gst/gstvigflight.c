@@ -244,6 +244,15 @@ gst_vig_flight_leave (GstVigFlight *flight, guint *n_shed)
 }
 
 gboolean
+gst_vig_flight_is_out (const GstVigFlight *flight)
+{
+  for (guint i = 0; i < flight->n_shots; i++)
+    if (flight->shots[i].state == GST_VIG_SHOT_OUT)
+      return TRUE;
+  return FALSE;
+}
+
+gboolean
 gst_vig_flight_is_over (GstVigFlight *flight)
 {
   return land (flight);

@@ -118,6 +118,9 @@ gboolean gst_vig_flight_leave (GstVigFlight *flight, guint *n_shed);
 /* What the result of a shot is of, clips of models that see more than one frame included. */
 GstVigSpan gst_vig_flight_get_span (const GstVigFlight *flight, const GstVigShot *shot);
 
+/* Whether results were still to come when they were last looked for. */
+gboolean gst_vig_flight_is_out (const GstVigFlight *flight);
+
 /* Whether no result is to come any more; takes those that have come. @error of the flight says if one failed. */
 gboolean gst_vig_flight_is_over (GstVigFlight *flight);
 

@@ -414,13 +414,14 @@ test_freeze (const char *path)
   return ice;
 }
 
-void
+guint
 test_wait_until_still (TestIce *ice)
 {
   g_mutex_lock (&ice->lock);
   while (!ice->still)
     g_cond_wait (&ice->changed, &ice->lock);
   g_mutex_unlock (&ice->lock);
+  return ice->request.batch;
 }
 
 void

@@ -73,7 +73,7 @@ guint64 test_stat (GstElement *element, const char *name);
  * come behind in that batch are computed, but have no results. */
 typedef struct TestIce TestIce;
 TestIce *test_freeze (const char *model);
-void test_wait_until_still (TestIce *ice);
+guint test_wait_until_still (TestIce *ice); /* returns how many requests are in the batch */
 void test_thaw (TestIce *ice); /* when it returns, those of its batch have */
 
 #endif

@@ -510,22 +510,55 @@ test_ends (void)
   }
 }
 
-/* Frame 0 has its result, frame 1 has left without: it is computed, but the engine says so only when it is thawed. */
+/* Frame 1 has left without its result: it is computed, but the engine says so only when it is thawed. */
+typedef struct {
+  TestIce *ice;
+  gboolean at_once; /* thaws while the frame is being pushed */
+  guint n; /* requests in the batch that stands still: 1 if the frame's time was over before its computation began */
+} Late;
+
+static GstPadProbeReturn
+on_late (GstPad *pad, GstPadProbeInfo *info, gpointer data)
+{
+  Late *late = data;
+  late->n = test_wait_until_still (late->ice);
+  if (late->at_once)
+    test_thaw (late->ice);
+  return GST_PAD_PROBE_REMOVE;
+}
+
+/* NULL: this machine took longer than @budget to begin with the frame */
 static GstHarness *
-harness_with_late (TestIce **ice)
+try_harness_with_late (GstClockTime budget, Late *late)
 {
   GstHarness *h = test_harness (CAPS, "enter-threshold", 0.5, "overload", 2, "latency-budget", 60 * (gint64) GST_SECOND,
       "batch-delay", 10 * (gint64) GST_SECOND, NULL);
   start_segment (h, 1, 0, 0);
   show (h, TINY_RED, 0, 1);
-  *ice = test_freeze (test_model ()); /* waits for the next frame, to be in one batch with it */
-  g_object_set (h->element, "latency-budget", 500 * (gint64) GST_MSECOND, NULL);
-  g_assert_cmpint (gst_harness_push (h, test_frame (CAPS, TINY_RED, 1)), ==, GST_FLOW_OK);
-  test_wait_until_still (*ice);
-  g_autoptr (GstBuffer) out = gst_harness_pull (h);
+  late->ice = test_freeze (test_model ()); /* waits for the next frame, to be in one batch with it */
+  gst_pad_add_probe (h->sinkpad, GST_PAD_PROBE_TYPE_BUFFER, on_late, late, NULL);
+  g_object_set (h->element, "latency-budget", budget, NULL);
+  g_autoptr (GstBuffer) out = test_send (h, test_frame (CAPS, TINY_RED, 1));
+  if (late->n < 2) {
+    if (!late->at_once)
+      test_thaw (late->ice);
+    test_harness_free (h);
+    return NULL;
+  }
   g_assert_cmpstr (test_state (out), ==, "held");
   g_assert_cmpuint (test_stat (h->element, "late"), ==, 1);
   g_object_set (h->element, "latency-budget", 60 * (gint64) GST_SECOND, NULL);
+  return h;
+}
+
+static GstHarness *
+harness_with_late (Late *late)
+{
+  GstHarness *h = NULL;
+  for (GstClockTime budget = 250 * GST_MSECOND; !h; budget *= 2) {
+    g_assert_cmpuint (budget, <, 60 * GST_SECOND);
+    h = try_harness_with_late (budget, late);
+  }
   return h;
 }
 
@@ -533,31 +566,30 @@ harness_with_late (TestIce **ice)
 static void
 test_late (void)
 {
-  for (int t = 0; t < 6; t++) {
-    TestIce *ice;
-    GstHarness *h = harness_with_late (&ice);
-    const gboolean in_time = t % 2;
-    if (in_time) {
-      test_thaw (ice);
-      g_usleep (G_USEC_PER_SEC / 2); /* nothing says when its result has come: that is found with what comes next */
-    }
-    if (t / 2 == 0)
+  enum { NEVER, BEFORE_THE_END, AT_ONCE, N_WAYS };
+  for (int t = 0; t < 3 * N_WAYS; t++) {
+    const int comes = t % N_WAYS, end = t / N_WAYS;
+    Late late = { .at_once = comes == AT_ONCE };
+    GstHarness *h = harness_with_late (&late);
+    if (comes == BEFORE_THE_END)
+      test_thaw (late.ice);
+    if (end == 0)
       start_segment (h, 1, GST_SECOND, 0);
-    else if (t / 2 == 1)
+    else if (end == 1)
       gst_harness_push_event (h, gst_event_new_stream_start ("next"));
     else
       end_of_stream (h);
     g_autoptr (GstQuery) drain = gst_query_new_drain ();
     gst_pad_peer_query (h->srcpad, drain);
-    expect (h, TINY_RED, 0, in_time ? 2 : 1);
+    expect (h, TINY_RED, 0, comes == NEVER ? 1 : 2);
     expect_none (h);
-    if (!in_time)
-      test_thaw (ice);
-    if (t / 2 == 1) {
+    if (comes == NEVER)
+      test_thaw (late.ice);
+    if (end == 1) {
       gst_harness_set_src_caps_str (h, CAPS);
       start_segment (h, 1, 0, 0);
     }
-    if (t / 2 < 2) {
+    if (end < 2) {
       show (h, TINY_BLUE, 2, 3);
       expect_none (h);
       end_of_stream (h);

@@ -2,6 +2,7 @@
 #include "gstvigpublishevent.h"
 
 #include <gst/analytics/analytics.h>
+#include <float.h>
 #include <json-glib/json-glib.h>
 #include <math.h>
 
@@ -158,6 +159,37 @@ begin (const GstVigPublishScene *scene, const char *type, guint64 sequence, cons
   return json;
 }
 
+/* All that is not whole is a confidence, which is a float: as many digits as it takes to read that float back, where
+ * JSON-GLib writes seventeen. Strings stay as they are. */
+static gboolean
+shorten (const GMatchInfo *match, GString *to, gpointer data)
+{
+  g_autofree char *token = g_match_info_fetch (match, 0);
+  char text[G_ASCII_DTOSTR_BUF_SIZE];
+  if (*token == '"' || !strpbrk (token, ".eE")) {
+    g_string_append (to, token);
+    return FALSE;
+  }
+  const float value = (float) g_ascii_strtod (token, NULL);
+  for (int digits = 1; digits <= FLT_DECIMAL_DIG; digits++) {
+    const char format[] = { '%', '.', (char) ('0' + digits), 'g', '\0' };
+    g_ascii_formatd (text, sizeof text, format, value);
+    if ((float) g_ascii_strtod (text, NULL) == value)
+      break;
+  }
+  g_string_append (to, text);
+  return FALSE;
+}
+
+static char *
+shorten_numbers (const char *json)
+{
+  static GRegex *tokens;
+  if (g_once_init_enter (&tokens))
+    g_once_init_leave (&tokens, g_regex_new ("\"(?:[^\"\\\\]|\\\\.)*+\"|-?\\d[\\d.eE+-]*+", G_REGEX_OPTIMIZE, 0, NULL));
+  return g_regex_replace_eval (tokens, json, -1, 0, 0, shorten, NULL, NULL);
+}
+
 /* Takes @json. */
 static char *
 end (JsonBuilder *json, gsize *length)
@@ -166,8 +198,9 @@ end (JsonBuilder *json, gsize *length)
   g_autoptr (JsonNode) root = json_builder_get_root (json);
   g_object_unref (json);
   g_autofree char *text = json_to_string (root, FALSE);
-  *length = strlen (text) + 1;
-  return g_strconcat (text, "\n", NULL);
+  g_autofree char *shorter = shorten_numbers (text);
+  *length = strlen (shorter) + 1;
+  return g_strconcat (shorter, "\n", NULL);
 }
 
 /* Ids are names, not numbers: some are greater than what JSON's readers can count to. */

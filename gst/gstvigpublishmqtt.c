@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "gstvigpublishqueue.h"
+#include "gstvigpublishtls.h"
 
 #define WINDOW 20                         /* what brokers take at once, if nobody tells them otherwise */
 #define ANSWER_TIME (10 * G_USEC_PER_SEC) /* for a connection to be made */
@@ -335,6 +336,10 @@ gst_vig_publish_mqtt_open (const GstVigPublishSettings *settings, GError **error
   if (mosquitto_pub_topic_check (settings->topic) != MOSQ_ERR_SUCCESS) {
     g_set_error (error, GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_SETTINGS,
         "topic: expected one without + and #, of at most 65535 bytes, found %s.", settings->topic);
+    g_object_unref (address);
+    return NULL;
+  }
+  if (!gst_vig_publish_tls_check (settings, error)) {
     g_object_unref (address);
     return NULL;
   }

@@ -56,6 +56,7 @@ OPERATOR (add_pos, VigAddPos)
 OPERATOR (dwconv3x3, VigDwconv)
 OPERATOR (log_decay, VigLogDecay)
 OPERATOR (gla_bidir, VigGlaBidir)
+OPERATOR (gla, VigGlaRun)
 OPERATOR (gate_mix, VigGateMix)
 OPERATOR (swiglu, VigSwiglu)
 OPERATOR (dwconv3x3x3, VigDwconvTime)
@@ -69,6 +70,13 @@ OPERATOR (softmax, VigSoftmax)
 OPERATOR (class_map, VigClassMap)
 OPERATOR (norm_dwconv, VigNormDwconv)
 OPERATOR (gla_mix, VigGlaMix)
+
+static size_t
+gla_plan (void *ctx, VigGlaRun *a)
+{
+  Profile *p = ctx;
+  return p->inner->gla_plan (p->inner->ctx, a);
+}
 
 static void
 profile_close (VigKernels *self)
@@ -216,8 +224,9 @@ vig_profile_open (VigKernels *inner)
     .preprocess_destroy = preprocess_destroy, .matmul_create = matmul_create, .matmul_run = matmul_run,
     .matmul_destroy = matmul_destroy, .matmul_bytes = matmul_bytes, .im2col = im2col, .rmsnorm = rmsnorm,
     .layernorm = layernorm, .add_pos = add_pos, .dwconv3x3 = dwconv3x3, .log_decay = log_decay,
-    .gla_bidir = gla_bidir, .gate_mix = gate_mix, .swiglu = swiglu, .pool_mean = pool_mean, .softmax = softmax, .class_map = class_map,
-    .norm_dwconv = norm_dwconv, .gla_mix = gla_mix, .mlp = inner->mlp ? mlp : NULL,
+    .gla_bidir = gla_bidir, .gla_plan = gla_plan, .gla = gla, .gate_mix = gate_mix, .swiglu = swiglu,
+    .pool_mean = pool_mean, .softmax = softmax, .class_map = class_map, .norm_dwconv = norm_dwconv, .gla_mix = gla_mix,
+    .mlp = inner->mlp ? mlp : NULL,
     .dwconv3x3x3 = dwconv3x3x3, .add_boundary = add_boundary, .cell_mean = cell_mean, .cell_add = cell_add, .memory_step = memory_step, .difference = difference,
   };
   return &p->table;

@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VIG_KERNELS_ABI 5
+#define VIG_KERNELS_ABI 6
 
 /* Element type of the tensors that feed a matrix product. bf16 and f16 (IEEE half) are stored as uint16_t, rounded to
  * nearest even; what f16 cannot hold is infinite. */
@@ -332,6 +332,51 @@ typedef struct {
   float *y;                           /* [B, 2 * size] */
 } VigDifference;
 
+/* ---- gated linear attention as an operator of its own (docs/gla.md) -------------------------------------------- */
+
+/*
+ * How the tokens of a sequence go by. All forms are the same function:
+ *   TOKENS  one after the other: for a few of them
+ *   CHUNKS  some at a time, chunk after chunk
+ *   SPLIT   the sequence is cut into pieces that are computed side by side: their states, then those combined in order,
+ *           then their outputs. Half as much work again, for a long sequence with few heads
+ *   AUTO    one of these for each sequence, by its length, heads, dk and dv
+ */
+typedef enum { VIG_SCAN_AUTO, VIG_SCAN_TOKENS, VIG_SCAN_CHUNKS, VIG_SCAN_SPLIT } VigScan;
+
+/* Head h of token t of sequence b begins at element b * sequence + t * token + h * head; its channels lie side by side. */
+typedef struct { ptrdiff_t sequence, token, head; } VigStrides;
+
+/*
+ * For each sequence and head, with S [DK, DV] and a[t] = exp gate[t], of each channel, of the head, or 1:
+ *   forward,  t = 0 .. L-1:  S = diag(a_fw[t]) S + k[t] v[t]^T;  o_fw[t] = scale * q[t]^T S
+ *   backward, t = L-1 .. 0:  the same with a_bw, o_bw
+ *   o_sum[t] = o_fw[t] + o_bw[t], rounded once; with one direction that one
+ * Sums and S are f32 (ref: double). A sequence may be empty: its end is its state. NaN and infinity stay within their
+ * sequence and head; where the recurrence gives infinity there may be NaN. o of a token depends on no token that its
+ * direction has not come to. Gates above 0 let S grow, as long as the sum of any 64 in a row stays below 88.
+ */
+typedef struct {
+  VigScan form;
+  int batch, heads, dk, dv;
+  int tokens;                        /* of each sequence; ragged: of all together */
+  bool ragged;                       /* sequence b is tokens offsets[b] .. offsets[b + 1] - 1; VigStrides.sequence is unused */
+  const int64_t *offsets;            /* host, [B + 1], rising from 0 on */
+  bool forward, backward;
+  int gate_width;                    /* numbers of a head and token: DK; 1; 0: no gates */
+  float scale;
+  VigType type, o_type;              /* of q, k, v; of o_* */
+
+  const void *q, *k, *v;             /* [B, L, H, DK], DK, DV */
+  const float *gate_fw, *gate_bw;    /* [B, L, H, gate_width], log decays */
+  VigStrides q_at, k_at, v_at, gate_at, o_at;
+  const float *state_fw, *state_bw;  /* [B, H, DK, DV] before the first token of the direction, or NULL for zeros */
+  float *end_fw, *end_bw;            /* [B, H, DK, DV] after the last one, or NULL; may be the states' memory */
+  void *o_fw, *o_bw, *o_sum;         /* [B, L, H, DV] each, or NULL */
+  void *workspace;                   /* as many bytes as gla_plan said, 64-byte aligned */
+  void *stream;                      /* of a GPU, where it is enqueued; NULL: the backend's */
+} VigGlaRun;
+
 /* ---- batches in flight ---------------------------------------------------------------------------------------- */
 
 /*
@@ -394,6 +439,10 @@ struct VigKernels {
   void (*dwconv3x3)(void *ctx, const VigDwconv *a);
   void (*log_decay)(void *ctx, const VigLogDecay *a);
   void (*gla_bidir)(void *ctx, const VigGlaBidir *a);
+  /* Bytes of workspace for calls with these sizes, types and outputs; no memory is looked at. Sets a form that the backend
+   * lacks to one that it has, and AUTO to what it stands for, but of ragged sequences, of which each has its own. */
+  size_t (*gla_plan)(void *ctx, VigGlaRun *a);
+  void (*gla)(void *ctx, const VigGlaRun *a);
   void (*gate_mix)(void *ctx, const VigGateMix *a);
   void (*swiglu)(void *ctx, const VigSwiglu *a);
   void (*pool_mean)(void *ctx, const VigPoolMean *a);

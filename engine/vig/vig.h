@@ -6,6 +6,7 @@
 #include <vig/engine.h>
 #include <vig/error.h>
 #include <vig/frame.h>
+#include <vig/gla.h>
 #include <vig/map.h>
 #include <vig/model.h>
 #include <vig/shared.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The CPU backend: the best variant of every operator that the machine has and the mask allows. */
-#include "cpu/cpu.h"
+#include "cpu/product.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,12 +119,15 @@ vig_kernels_cpu_open (int threads, unsigned mask)
   if (isa & VIG_CPU_AVX512) {
     self->name = "avx512";
     vig_cpu_use_avx512 (self);
+    cpu->products = &vig_products_avx512;
     cpu->bytes = __builtin_cpu_supports ("avx512vbmi") && __builtin_cpu_supports ("avx512vnni");
   }
   if (isa & VIG_CPU_BF16) {
     cpu->bf16 = true;
     self->fastest = VIG_TYPE_BF16;
     vig_cpu_use_bf16 (self);
+    if (!vig_cpu_dnnl_has_amx ())
+      cpu->products = &vig_products_bf16;
     self->name = vig_cpu_dnnl_has_amx () ? "avx512+amx" : "avx512+bf16";
   }
 #endif

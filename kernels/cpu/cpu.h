@@ -3,10 +3,12 @@
 #ifndef VIG_CPU_H
 #define VIG_CPU_H
 
+#include "cpu/pages.h"
 #include "cpu/pool.h"
 #include "ref/ref.h"
 
 typedef struct VigDnnl VigDnnl; /* matmul.c */
+struct VigProducts;
 
 typedef struct {
   VigHost host; /* first: the reference's operators work on this backend too */
@@ -19,6 +21,8 @@ typedef struct {
   void *buffer;              /* of buffer_size bytes, for all threads together */
   size_t buffer_size;
   VigDnnl *dnnl;
+  const struct VigProducts *products; /* product.h; NULL: oneDNN does them all */
+  VigPages *pages;                    /* their weights */
 
   /* what ops.c does for matmul.c, on the calling thread */
   void (*widen) (const void *from, VigType type, size_t n, float *to); /* n numbers of the type as floats */

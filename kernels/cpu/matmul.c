@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Matrix products through oneDNN, as one-thread primitives over tiles of rows that our own threads share.
+ * Matrix products: our own (product.c) where the machine has AVX-512, but bf16 where it has AMX, and through oneDNN elsewhere,
+ * as one-thread primitives over tiles of rows that our own threads share.
  *
  * A library's product may sum in another order for another number of rows or threads. Here the tiles of an item follow from
  * its number of rows alone, every tile of a size goes through the same primitive, and a primitive runs on one thread: so
@@ -14,7 +15,7 @@
  * oneDNN may be built on OpenMP. It asks OpenMP for the number of threads when a primitive is made and when it runs;
  * set_threads() has it answer 1, so that no team of OpenMP's is ever started.
  *
- * Measured (rows x n x k of ViG-T; one thread on a Zen 4 core, best of 31):
+ * Measured, oneDNN (rows x n x k of ViG-T; one thread on a Zen 4 core, best of 31):
  *                fp32            bf16
  *   196x592x192  116 GFLOP/s     230 GFLOP/s
  *   196x192x192  116             228
@@ -30,7 +31,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "cpu/cpu.h"
+#include "cpu/product.h"
 
 enum { TILE = 98 }; /* rows: two tiles for the 14 x 14 tokens of a picture of 224, and enough to reuse the weights */
 
@@ -63,6 +64,8 @@ struct VigMatmul {
   VigType multiply; /* what oneDNN multiplies: type, or F32 where the hardware lacks it */
   dnnl_memory_t weight, bias; /* bias NULL if there is none */
   size_t bytes;
+  bool own;         /* instead: */
+  VigPacked packed;
 };
 
 typedef struct {
@@ -289,11 +292,38 @@ copy_bias (VigCpu *cpu, VigMatmul *m, const float *bias)
 static void
 matmul_destroy (void *ctx, VigMatmul *m)
 {
+  VigCpu *cpu = ctx;
   if (!m)
     return;
   dnnl_memory_destroy (m->weight);
   dnnl_memory_destroy (m->bias);
+  vig_pages_give (&cpu->pages, m->packed.weight);
+  free (m->packed.bias);
   free (m);
+}
+
+static bool
+pack_own (VigCpu *cpu, VigMatmul *m, const VigMatmulDesc *desc)
+{
+  size_t size = cpu->products->size (desc->n, desc->k, desc->type), bias = sizeof *desc->bias * (size_t) desc->n;
+  m->packed = (VigPacked) { .n = desc->n, .k = desc->k, .type = desc->type };
+  if (!(m->packed.weight = vig_pages_take (&cpu->pages, size)))
+    return false;
+  cpu->products->pack (desc, m->packed.weight);
+  m->bytes = size;
+  if (!desc->bias)
+    return true;
+  m->bytes += bias;
+  m->packed.bias = malloc (bias);
+  if (m->packed.bias)
+    memcpy (m->packed.bias, desc->bias, bias);
+  return m->packed.bias;
+}
+
+static bool
+pack_dnnl (VigCpu *cpu, VigMatmul *m, const VigMatmulDesc *desc)
+{
+  return pack (cpu, m, desc) && (!desc->bias || copy_bias (cpu, m, desc->bias));
 }
 
 static VigMatmul *
@@ -305,10 +335,12 @@ matmul_create (void *ctx, const VigMatmulDesc *desc)
   if (m)
     *m = (VigMatmul) { .n = desc->n, .k = desc->k, .type = desc->type,
       .multiply = cpu->bf16 && desc->type == VIG_TYPE_BF16 ? VIG_TYPE_BF16 : VIG_TYPE_F32 };
-  if (!m || !pack (cpu, m, desc) || (desc->bias && !copy_bias (cpu, m, desc->bias))) {
+  if (m)
+    m->own = cpu->products && cpu->products->takes (desc->k, desc->type);
+  if (!m || !(m->own ? pack_own : pack_dnnl) (cpu, m, desc)) {
     matmul_destroy (ctx, m);
     m = NULL;
-    vig_host_fail (&cpu->host, "matmul_create: oneDNN could not pack the weights");
+    vig_host_fail (&cpu->host, "matmul_create: the weights could not be packed");
   }
   set_threads (before);
   return m;
@@ -401,6 +433,10 @@ static void
 matmul_run (void *ctx, VigMatmul *m, const VigMatmulRun *a)
 {
   VigCpu *cpu = ctx;
+  if (m->own) {
+    cpu->products->run (cpu, &m->packed, a);
+    return;
+  }
   atomic_bool failed = false;
   int tiles, tile = tile_rows (a->rows, &tiles);
   Job job = { .cpu = cpu, .m = m, .a = a, .tile = tile, .tiles = tiles, .failed = &failed };
@@ -470,10 +506,36 @@ mlp_work (const void *data, int item, int thread)
     atomic_store (job->failed, true);
 }
 
+/* Where only one of its products is our own, since one of its widths is odd: one after the other. */
+static void
+mlp_apart (VigCpu *cpu, const VigMlp *a)
+{
+  VigType type = a->in->type;
+  int rows = a->batch * a->rows, width = a->out->k;
+  size_t y_size = aligned ((size_t) rows * a->c * vig_type_size (type)), u_size = aligned (sizeof (float) * rows * 2 * width);
+  char *y = vig_cpu_buffer (cpu, y_size + u_size + (size_t) rows * width * vig_type_size (type));
+  if (!y)
+    return;
+  char *u = y + y_size, *s = u + u_size;
+  cpu->norm (&(VigNorm) { .rows = rows, .c = a->c, .x = a->x, .weight = a->norm_weight, .bias = a->norm_bias, .eps = a->eps,
+      .y = y, .type = type }, 0, rows);
+  matmul_run (cpu, a->in, &(VigMatmulRun) { .batch = a->batch, .rows = a->rows, .a = y, .c = u });
+  cpu->swiglu (u, VIG_TYPE_F32, rows, width, s, type);
+  matmul_run (cpu, a->out, &(VigMatmulRun) { .batch = a->batch, .rows = a->rows, .a = s, .c = a->x, .accumulate = true });
+}
+
 static void
 mlp (void *ctx, const VigMlp *a)
 {
   VigCpu *cpu = ctx;
+  if (a->in->own != a->out->own) {
+    mlp_apart (cpu, a);
+    return;
+  }
+  if (a->in->own) {
+    cpu->products->mlp (cpu, &a->in->packed, &a->out->packed, a);
+    return;
+  }
   atomic_bool failed = false;
   int tiles, tile = tile_rows (a->rows, &tiles);
   MlpJob job = { .cpu = cpu, .a = a, .tile = tile, .tiles = tiles, .failed = &failed,

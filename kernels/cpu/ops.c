@@ -26,6 +26,7 @@
 void VARIANT (vig_gla_bidir) (void *ctx, const VigGlaBidir *a);
 void VARIANT (vig_gla_mix) (void *ctx, const VigGlaMix *a);
 
+void VARIANT (vig_cpu_use_gla) (VigKernels *k);  /* gla-run.c */
 void VARIANT (vig_cpu_use_time) (VigKernels *k); /* time.c */
 
 /* A job: the operator's arguments, and how its rows are cut. */
@@ -668,5 +669,6 @@ VARIANT (vig_cpu_use) (VigKernels *k)
   k->softmax = softmax;
   k->norm_dwconv = norm_dwconv;
   k->gla_mix = VARIANT (vig_gla_mix);
+  VARIANT (vig_cpu_use_gla) (k);
   VARIANT (vig_cpu_use_time) (k);
 }

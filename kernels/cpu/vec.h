@@ -32,6 +32,7 @@ static inline void v_store_lanes (float *p, Lanes m, Vec x) { _mm512_mask_storeu
 static inline Vec v_zero_beyond (Lanes m, Vec x) { return _mm512_maskz_mov_ps (m, x); }
 static inline Vec v_add (Vec a, Vec b) { return _mm512_add_ps (a, b); }
 static inline Vec v_sub (Vec a, Vec b) { return _mm512_sub_ps (a, b); }
+static inline Vec v_add_lanes (Lanes m, Vec a, Vec b) { return _mm512_mask_add_ps (a, m, a, b); } /* the others: a */
 static inline Vec v_mul (Vec a, Vec b) { return _mm512_mul_ps (a, b); }
 static inline Vec v_fma (Vec a, Vec b, Vec c) { return _mm512_fmadd_ps (a, b, c); }
 static inline Vec v_fnma (Vec a, Vec b, Vec c) { return _mm512_fnmadd_ps (a, b, c); } /* c - a b */
@@ -126,6 +127,7 @@ static inline void v_store_lanes (float *p, Lanes m, Vec x) { _mm256_maskstore_p
 static inline Vec v_zero_beyond (Lanes m, Vec x) { return _mm256_and_ps (_mm256_castsi256_ps (m), x); }
 static inline Vec v_add (Vec a, Vec b) { return _mm256_add_ps (a, b); }
 static inline Vec v_sub (Vec a, Vec b) { return _mm256_sub_ps (a, b); }
+static inline Vec v_add_lanes (Lanes m, Vec a, Vec b) { return _mm256_add_ps (a, _mm256_and_ps (_mm256_castsi256_ps (m), b)); }
 static inline Vec v_mul (Vec a, Vec b) { return _mm256_mul_ps (a, b); }
 static inline Vec v_fma (Vec a, Vec b, Vec c) { return _mm256_fmadd_ps (a, b, c); }
 static inline Vec v_fnma (Vec a, Vec b, Vec c) { return _mm256_fnmadd_ps (a, b, c); }
@@ -281,20 +283,25 @@ v_put_one (void *p, size_t i, VigType type, float x)
     vig_set (p, i, type, x);
 }
 
-/* 2^(x c), c being log2 e or its negative: 2^n 2^f, n = round (x c), f = x c - n in one rounding; 2^f = 1 + f P (f), P
- * fitted to 2e-9. For x in -150 .. 150; relative error 1e-7 + 2e-8 |x|; denormals, 0 and infinity where they belong. */
+/* (2^f - 1) / f for f in -0.5 .. 0.5, to 2e-9. */
+static inline Vec
+v_exp2_slope (Vec f)
+{
+  Vec p = v_fma (f, v_set (0.000153533572f), v_set (0.00133988762f));
+  p = v_fma (f, p, v_set (0.00961843739f));
+  p = v_fma (f, p, v_set (0.0555033247f));
+  p = v_fma (f, p, v_set (0.240226479f));
+  return v_fma (f, p, v_set (0.693147203f));
+}
+
+/* 2^(x c), c being log2 e or its negative: 2^n 2^f, n = round (x c), f = x c - n in one rounding. For x in -150 .. 150;
+ * relative error 1e-7 + 2e-8 |x|; denormals, 0 and infinity where they belong. */
 static inline Vec
 v_exp2_of (Vec x, float c)
 {
   Vec n = v_round (v_mul (x, v_set (c)));
   Vec f = v_sub_product (x, v_set (c), n);
-  Vec p = v_fma (f, v_set (0.000153533572f), v_set (0.00133988762f));
-  p = v_fma (f, p, v_set (0.00961843739f));
-  p = v_fma (f, p, v_set (0.0555033247f));
-  p = v_fma (f, p, v_set (0.240226479f));
-  p = v_fma (f, p, v_set (0.693147203f));
-  p = v_fma (f, p, v_set (1));
-  return v_scale (p, n);
+  return v_scale (v_fma (f, v_exp2_slope (f), v_set (1)), n);
 }
 
 #define V_LOG2E 1.44269504f

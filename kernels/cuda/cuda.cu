@@ -87,7 +87,9 @@ finish (void *ctx)
 {
   VigCuda *cuda = (VigCuda *) ctx;
 
-  vig_cuda_wait (cuda);
+  if (!cuda->elsewhere)
+    vig_cuda_wait (cuda);
+  cuda->elsewhere = false;
   cuda->stream = cuda->main;
   return vig_cuda_tell (cuda);
 }
@@ -336,6 +338,7 @@ vig_kernels_cuda_open (int device, const char **why)
   vig_cuda_use_ops (self);
   vig_cuda_use_gla (self);
   vig_cuda_use_gla_mix (self);
+  vig_cuda_use_gla_run (self);
   vig_cuda_use_time (self);
   vig_cuda_use_preprocess (self);
   vig_cuda_use_pipe (self);

@@ -46,6 +46,7 @@ typedef struct {
   VigCudaPinned staging[2]; /* uploads take turns */
   unsigned turn;
   uint64_t copies, arrived; /* from pinned memory: how many there were, and up to which all are known to be over */
+  bool elsewhere;           /* the last operator went into a stream of its caller's, who may be recording: finish must not wait */
 } VigCuda;
 
 /* Notes the first failure: "NAME (what it means) while DOING". True if there was none. For launches too:
@@ -98,6 +99,7 @@ void vig_cuda_swiglu (VigCuda *cuda, const void *u, VigType u_type, int rows, in
 void vig_cuda_use_ops (VigKernels *k);
 void vig_cuda_use_gla (VigKernels *k);
 void vig_cuda_use_gla_mix (VigKernels *k);
+void vig_cuda_use_gla_run (VigKernels *k);
 void vig_cuda_use_time (VigKernels *k);
 void vig_cuda_use_preprocess (VigKernels *k);
 void vig_cuda_use_pipe (VigKernels *k);

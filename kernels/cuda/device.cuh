@@ -6,7 +6,8 @@
  *
  * Beside what follows, kernels use of CUDA itself: __global__ __device__ __host__ __forceinline__ __launch_bounds__
  * __restrict__ __align__, threadIdx blockIdx blockDim gridDim, __syncthreads __syncwarp, __shfl[_up|_down|_xor]_sync,
- * __ballot_sync __any_sync __all_sync, __ldg __popc __float_as_uint __uint_as_float, min max, the functions of <math.h>
+ * __ballot_sync __any_sync __all_sync, __ldg __popc __float_as_uint __uint_as_float, __fadd_rn __fmul_rn (what is rounded, and
+ * not made part of an fmaf), min max, the functions of <math.h>
  * in float and rsqrtf, and the vectors float2 float4 int2 int4 uint2 uint4 with make_*. `#pragma unroll` is fine.
  *
  * VIG_SM is the compute capability that device code is compiled for (75, 80, 90, …; 0 in nvcc's host pass); the emulator
@@ -194,6 +195,19 @@ vig_mma_m16n8k8_tf32 (float d[4], const uint32_t a[4], const uint32_t b[2])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
   __trap ();
+#endif
+}
+
+/* x to the nearest tf32, NaN and infinity as they are. */
+__device__ __forceinline__ uint32_t
+vig_tf32 (float x)
+{
+#if VIG_SM >= 80
+  uint32_t bits;
+  asm ("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits;
+#else
+  return __float_as_uint (x);
 #endif
 }
 

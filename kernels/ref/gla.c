@@ -1,65 +1,101 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Gated linear attention, one token after the other: GLA (arXiv 2312.06635) eq. 3, as ViG uses it. */
+/* Gated linear attention, one token after the other: GLA (arXiv 2312.06635) eq. 3; gla_bidir and gla_mix are its cases. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "ref/ref.h"
 
-/* One head in one direction. q, k, v, gk and o point at the head's channels of token 0; step is 1 or -1.
- * S [DK, DV] starts and ends as the state, o [L, DV] is added to. */
+/* Of a head in one direction: token t of the sequence is at q + t * a->q_at.token elements, and so on. S [DK, DV] starts
+ * and ends as the state; o [L, DV]. */
 static void
-scan (const VigGlaBidir *a, const float *q, const float *k, const float *v, const float *gk, int step, double *S,
-    double *o)
+scan (const VigGlaRun *a, int tokens, size_t q, size_t k, size_t v, size_t gate, bool backward, double *S, double *o)
 {
-  for (int i = 0, t = step > 0 ? 0 : a->tokens - 1; i < a->tokens; i++, t += step) {
-    const float *qt = q + t * a->row, *kt = k + t * a->row, *vt = v + t * a->row, *gt = gk + t * a->gk_row;
+  const float *gates = backward ? a->gate_bw : a->gate_fw;
+  for (int i = 0; i < tokens; i++) {
+    ptrdiff_t t = backward ? tokens - 1 - i : i;
     for (int r = 0; r < a->dk; r++) {
-      double decay = exp ((double) gt[r]);
+      double decay = !a->gate_width ? 1 : exp (gates[gate + t * a->gate_at.token + (a->gate_width > 1 ? r : 0)]);
+      double qr = vig_get (a->q, q + t * a->q_at.token + r, a->type), kr = vig_get (a->k, k + t * a->k_at.token + r, a->type);
       for (int c = 0; c < a->dv; c++) {
         double *s = &S[r * a->dv + c];
-        *s = decay * *s + (double) kt[r] * vt[c];
-        o[t * a->dv + c] += qt[r] * *s;
+        *s = decay * *s + kr * vig_get (a->v, v + t * a->v_at.token + c, a->type);
+        o[t * a->dv + c] = (r ? o[t * a->dv + c] : 0) + qr * *s;
       }
     }
   }
 }
 
-/* One direction of one head, with its state in and out (either may be NULL). */
-static void
-direction (const VigGlaBidir *a, int b, int j, const float *gk, int step, const float *state, float *end, double *S,
-    double *o)
+static size_t
+place (VigStrides at, int b, ptrdiff_t token, int head)
 {
-  size_t token = (size_t) b * a->tokens, size = (size_t) a->dk * a->dv, at = ((size_t) b * a->heads + j) * size;
-  const float *q = a->q + token * a->row + j * a->dk, *k = a->k + token * a->row + j * a->dk;
-  const float *v = a->v + token * a->row + j * a->dv;
+  return b * at.sequence + token * at.token + head * at.head;
+}
 
-  for (size_t i = 0; i < size; i++)
-    S[i] = state ? state[at + i] : 0;
-  scan (a, q, k, v, gk + token * a->gk_row + j * a->dk, step, S, o);
-  for (size_t i = 0; end && i < size; i++)
-    end[at + i] = (float) S[i];
+/* Both directions of one head; S [DK, DV] and o [2, L, DV] are to work in. */
+static void
+head (const VigGlaRun *a, int b, int j, double *S, double *o)
+{
+  int sequence = a->ragged ? 0 : b, tokens = a->ragged ? (int) (a->offsets[b + 1] - a->offsets[b]) : a->tokens;
+  ptrdiff_t first = a->ragged ? a->offsets[b] : 0;
+  size_t size = (size_t) a->dk * a->dv, n = (size_t) tokens * a->dv, at = ((size_t) b * a->heads + j) * size;
+
+  for (int backward = 0; backward < 2; backward++) {
+    const float *state = backward ? a->state_bw : a->state_fw;
+    float *end = backward ? a->end_bw : a->end_fw;
+    for (size_t i = 0; i < size; i++)
+      S[i] = state ? state[at + i] : 0;
+    if (backward ? a->backward : a->forward)
+      scan (a, tokens, place (a->q_at, sequence, first, j), place (a->k_at, sequence, first, j),
+          place (a->v_at, sequence, first, j), place (a->gate_at, sequence, first, j), backward, S, o + backward * n);
+    else
+      memset (o + backward * n, 0, n * sizeof *o);
+    for (size_t i = 0; end && i < size; i++)
+      end[at + i] = (float) S[i];
+  }
+  for (size_t i = 0; i < n; i++) {
+    size_t to = place (a->o_at, sequence, first + (ptrdiff_t) (i / a->dv), j) + i % a->dv;
+    if (a->o_fw)
+      vig_set (a->o_fw, to, a->o_type, a->scale * o[i]);
+    if (a->o_bw)
+      vig_set (a->o_bw, to, a->o_type, a->scale * o[n + i]);
+    if (a->o_sum)
+      vig_set (a->o_sum, to, a->o_type, a->scale * (o[i] + o[n + i]));
+  }
+}
+
+size_t
+vig_gla_plan_c (void *ctx, VigGlaRun *a)
+{
+  if (a->form == VIG_SCAN_AUTO)
+    a->form = VIG_SCAN_TOKENS;
+  return sizeof (double) * a->dv * (a->dk + 2 * (size_t) a->tokens);
+}
+
+void
+vig_gla_c (void *ctx, const VigGlaRun *a)
+{
+  double *S = a->workspace;
+  for (int b = 0; b < a->batch; b++)
+    for (int j = 0; j < a->heads; j++)
+      head (a, b, j, S, S + a->dk * a->dv);
 }
 
 void
 vig_gla_bidir_c (void *ctx, const VigGlaBidir *a)
 {
-  double *S = malloc (sizeof (double) * a->dk * a->dv), *o = malloc (sizeof (double) * a->tokens * a->dv);
-  if (!S || !o)
-    vig_host_fail (ctx, "gla_bidir: no memory for the state");
+  VigStrides k = { a->tokens * a->row, a->row, a->dk }, v = { a->tokens * a->row, a->row, a->dv };
+  VigGlaRun run = { .batch = a->batch, .heads = a->heads, .dk = a->dk, .dv = a->dv, .tokens = a->tokens,
+    .forward = a->gk_fw, .backward = a->gk_bw, .gate_width = a->dk, .scale = a->scale, .q = a->q, .k = a->k, .v = a->v,
+    .gate_fw = a->gk_fw, .gate_bw = a->gk_bw, .q_at = k, .k_at = k, .v_at = v,
+    .gate_at = { a->tokens * a->gk_row, a->gk_row, a->dk },
+    .o_at = { (ptrdiff_t) a->tokens * a->heads * a->dv, (ptrdiff_t) a->heads * a->dv, a->dv },
+    .state_fw = a->state_fw, .state_bw = a->state_bw, .end_fw = a->end_fw, .end_bw = a->end_bw, .o_sum = a->o };
+
+  if ((run.workspace = malloc (vig_gla_plan_c (ctx, &run))))
+    vig_gla_c (ctx, &run);
   else
-    for (int b = 0; b < a->batch; b++)
-      for (int j = 0; j < a->heads; j++) {
-        memset (o, 0, sizeof (double) * a->tokens * a->dv);
-        if (a->gk_fw)
-          direction (a, b, j, a->gk_fw, 1, a->state_fw, a->end_fw, S, o);
-        if (a->gk_bw)
-          direction (a, b, j, a->gk_bw, -1, a->state_bw, a->end_bw, S, o);
-        for (int t = 0; t < a->tokens; t++)
-          for (int c = 0; c < a->dv; c++)
-            a->o[(((size_t) b * a->tokens + t) * a->heads + j) * a->dv + c] = (float) (a->scale * o[t * a->dv + c]);
-      }
-  free (S);
-  free (o);
+    vig_host_fail (ctx, "gla_bidir: no memory for the state");
+  free (run.workspace);
 }
 
 /* n columns of rows of type, as floats */

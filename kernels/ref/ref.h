@@ -38,6 +38,8 @@ void vig_add_pos_c (void *ctx, const VigAddPos *a);
 void vig_dwconv3x3_c (void *ctx, const VigDwconv *a);
 void vig_log_decay_c (void *ctx, const VigLogDecay *a);
 void vig_gla_bidir_c (void *ctx, const VigGlaBidir *a);
+size_t vig_gla_plan_c (void *ctx, VigGlaRun *a);
+void vig_gla_c (void *ctx, const VigGlaRun *a);
 void vig_gate_mix_c (void *ctx, const VigGateMix *a);
 void vig_swiglu_c (void *ctx, const VigSwiglu *a);
 void vig_pool_mean_c (void *ctx, const VigPoolMean *a);

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 
-HOST_ONLY = ["matmul", "pipe"]  # files without a kernel
+HOST_ONLY = ["gla_run", "matmul", "pipe"]  # files without a kernel
 # Bytes stored by one kernel: ours fit their registers, but for the token-by-token form of gated linear attention, which
 # ptxas likes to hold to 128 registers; norm_dwconv, to 64 from 10.0 on; and gla_mix on 10.0, three blocks to a multiprocessor.
 MAY_SPILL = {("recurrent", ""): 32, ("norm_dwconv", "100"): 16, ("norm_dwconv", "120"): 16, ("gla_mix", "100"): 8}

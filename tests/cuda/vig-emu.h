@@ -217,6 +217,14 @@ __shfl_xor_sync (unsigned mask, T value, int lane_mask, int width = 32)
 void vig_mma_m16n8k16_bf16 (float d[4], const uint32_t a[4], const uint32_t b[2]);
 void vig_mma_m16n8k16_f16 (float d[4], const uint32_t a[4], const uint32_t b[2]);
 void vig_mma_m16n8k8_tf32 (float d[4], const uint32_t a[4], const uint32_t b[2]);
+
+inline uint32_t
+vig_tf32 (float x)
+{
+  const uint32_t bits = vig_bits_of_f32 (x);
+  return isfinite (x) ? (bits + 0x1000) & 0xffffe000 : bits;
+}
+
 void vig_ldmatrix_x4 (uint32_t r[4], const void *row);
 void vig_ldmatrix_x4_trans (uint32_t r[4], const void *row);
 void vig_ldmatrix_x2 (uint32_t r[2], const void *row);
@@ -226,6 +234,8 @@ void vig_ldmatrix_x2_trans (uint32_t r[2], const void *row);
 
 inline uint32_t __float_as_uint (float f) { return vig_bits_of_f32 (f); }
 inline float __uint_as_float (uint32_t u) { return vig_f32_of_bits (u); }
+inline float __fadd_rn (float a, float b) { return a + b; }
+inline float __fmul_rn (float a, float b) { return a * b; }
 inline int __popc (unsigned x) { return __builtin_popcount (x); }
 inline float rsqrtf (float x) { return 1 / sqrtf (x); }
 inline int min (int a, int b) { return a < b ? a : b; }

@@ -21,7 +21,7 @@ complete() {
   missing=0
   for f in "$libdir/gstreamer-1.0/libgstvig.so" "$libdir/libvig.so" "$libdir/libvig.so.0" "$libdir/pkgconfig/vig-1.0.pc" \
     include/gst-vig-1.0/vig/vig.h include/gst-vig-1.0/vig/engine.h include/gst-vig-1.0/vig/model.h \
-    include/gst-vig-1.0/vig/frame.h include/gst-vig-1.0/vig/shared.h include/gst-vig-1.0/vig/error.h bin/vig-infer bin/vig-bench \
+    include/gst-vig-1.0/vig/frame.h include/gst-vig-1.0/vig/gla.h include/gst-vig-1.0/vig/shared.h include/gst-vig-1.0/vig/error.h bin/vig-infer bin/vig-bench bin/vig-gla \
     bin/vig-timeline bin/vig-cameras share/gst-vig/examples/vig-cameras.c share/gst-vig/examples/two-classifiers.py \
     bin/vig-convert-checkpoint \
     "$modeldir/camera-health.safetensors" "$modeldir/camera-health.md" \

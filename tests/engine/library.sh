@@ -25,7 +25,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 point "exports vig_ alone" exports_only_vig
 point "exports all that its headers declare" exports_all_declared
-for header in consensus engine error frame model shared state vig window; do
+for header in consensus engine error frame gla model shared state vig window; do
   point "$header.h alone, C11" compiles cc c11 $header.h c
   point "$header.h alone, C++17" compiles c++ c++17 $header.h c++
 done

@@ -7,10 +7,10 @@
 #include <safetensors.h>
 #include <vig/vig.h>
 
-/* Absolute path of a file under tests/golden/data/; to be freed. */
+/* Absolute path of a file under tests/golden/data/, or the name itself if it is absolute; to be freed. */
 char *golden_path (const char *name);
 
-/* A file of data/ and its tensors. Failing to read one ends the test program. */
+/* A file (golden_path()) and its tensors. Failing to read one ends the test program. */
 typedef struct {
   char *bytes;
   VigSafetensors *tensors;

@@ -484,10 +484,10 @@ static void
 test_table (void)
 {
 #define SLOT(f) offsetof (VigKernels, f)
-  /* pictures are checked by check-preprocess, matmul's other entries serve matmul_run */
+  /* pictures are checked by check-preprocess, matmul's other entries serve matmul_run, and gla_plan gla */
   static const size_t around[] = { SLOT (close), SLOT (alloc), SLOT (free), SLOT (upload), SLOT (download),
     SLOT (finish), SLOT (matmul_create), SLOT (matmul_destroy), SLOT (matmul_bytes), SLOT (preprocess_create),
-    SLOT (preprocess_run), SLOT (preprocess_destroy) };
+    SLOT (preprocess_run), SLOT (preprocess_destroy), SLOT (gla_plan) };
   VigKernels *backends[] = { vig_kernels_ref_open (), vig_kernels_cpu_open (1, 0), vig_kernels_cpu_open (1, VIG_CPU_ALL),
     gpu_open (1) };
 

@@ -30,7 +30,7 @@ typedef struct {
   void (*fill) (float *values, size_t n, const int *dims, GRand *random); /* instead of all that */
 } CheckTensor;
 
-enum { CHECK_DIMS = 10, CHECK_TENSORS = 10 };
+enum { CHECK_DIMS = 14, CHECK_TENSORS = 12 };
 
 typedef struct CheckOp CheckOp;
 

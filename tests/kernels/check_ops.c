@@ -431,6 +431,153 @@ static const int gla_bf16_shapes[][CHECK_DIMS] = {
   { 61, 2, 31, 67, 3, 3, 3, GATES_NEAR_1, VIG_TYPE_BF16 },
 };
 
+/* ---- gla: as gla_bidir, in every form, layout, kind of gates and of results ---- */
+
+enum { RUN_L, RUN_H, RUN_DK, RUN_DV, RUN_GAP /* behind a head of q */, RUN_DIRECTIONS, RUN_STATE /* 1 in, 2 out, 4 in place */,
+  RUN_GATES, RUN_FORM, RUN_WIDTH /* of gates: 0 DK, 1 one, 2 none */, RUN_TYPE, RUN_OUT /* their types */,
+  RUN_LAYOUT /* 0 [L, H, D], 1 [H, L, D] */, RUN_PARTS /* 0, or ragged sequences of an item, one of them empty */ };
+G_STATIC_ASSERT ((int) RUN_GATES == (int) GLA_GATES); /* for gates_fill() */
+
+static int
+run_width (const int *d)
+{
+  return d[RUN_WIDTH] == 0 ? d[RUN_DK] : 2 - d[RUN_WIDTH];
+}
+
+static void
+run_tensors (CheckCase *c)
+{
+  const int *d = c->d;
+  size_t tokens = (size_t) d[RUN_L] * d[RUN_H];
+  size_t state = (size_t) MAX (d[RUN_PARTS], 1) * d[RUN_H] * d[RUN_DK] * d[RUN_DV];
+  bool in = d[RUN_STATE] & 1, out = d[RUN_STATE] & 2, same = d[RUN_STATE] & 4;
+  add (c, (CheckTensor) { .name = "q", .type = d[RUN_TYPE], .size = tokens * (d[RUN_DK] + d[RUN_GAP]), .range = 2,
+      .row = d[RUN_DK] + d[RUN_GAP], .used = d[RUN_DK] });
+  add (c, (CheckTensor) { .name = "k", .type = d[RUN_TYPE], .size = tokens * d[RUN_DK], .range = 2 });
+  add (c, (CheckTensor) { .name = "v", .type = d[RUN_TYPE], .size = tokens * d[RUN_DV], .range = 2 });
+  add (c, (CheckTensor) { .name = "o_sum", .use = CHECK_OUT, .type = d[RUN_OUT], .size = tokens * d[RUN_DV] });
+  for (int i = 0; i < 2; i++) {
+    if (!(d[RUN_DIRECTIONS] & (1 << i)))
+      continue;
+    if (run_width (d))
+      add (c, (CheckTensor) { .name = i ? "gate_bw" : "gate_fw", .size = tokens * run_width (d), .fill = gates_fill });
+    add (c, (CheckTensor) { .name = i ? "o_bw" : "o_fw", .use = CHECK_OUT, .type = d[RUN_OUT], .size = tokens * d[RUN_DV] });
+    if (in || same)
+      add (c, (CheckTensor) { .name = i ? "state_bw" : "state_fw", .use = same ? CHECK_INOUT : CHECK_IN, .size = state,
+          .range = 2 });
+    if (out && !same)
+      add (c, (CheckTensor) { .name = i ? "end_bw" : "end_fw", .use = CHECK_OUT, .size = state });
+  }
+}
+
+static VigStrides
+run_strides (const int *d, ptrdiff_t width)
+{
+  ptrdiff_t item = (ptrdiff_t) d[RUN_L] * d[RUN_H] * width;
+  if (d[RUN_LAYOUT])
+    return (VigStrides) { item, width, d[RUN_L] * width };
+  return (VigStrides) { item, d[RUN_H] * width, width };
+}
+
+static int64_t *
+run_offsets (const int *d, int batch)
+{
+  int parts = d[RUN_PARTS];
+  int64_t *offsets = g_new0 (int64_t, batch * parts + 1);
+  for (int i = 0; i < batch * parts; i++) /* two halves, or one that is empty and the others the same */
+    offsets[i] = i / parts * d[RUN_L]
+        + (parts < 3 ? d[RUN_L] * (i % parts) / parts : d[RUN_L] * MAX (i % parts - 1, 0) / (parts - 1));
+  offsets[batch * parts] = batch * d[RUN_L];
+  return offsets;
+}
+
+static void
+run_call (VigKernels *k, const CheckCase *c, void *state, void *const p[], int batch)
+{
+  const int *d = c->d;
+  bool ragged = d[RUN_PARTS], same = d[RUN_STATE] & 4;
+  g_autofree int64_t *offsets = ragged ? run_offsets (d, batch) : NULL;
+  VigGlaRun a = { .form = d[RUN_FORM], .batch = batch * MAX (d[RUN_PARTS], 1), .heads = d[RUN_H], .dk = d[RUN_DK],
+    .dv = d[RUN_DV], .tokens = ragged ? batch * d[RUN_L] : d[RUN_L], .ragged = ragged, .offsets = offsets,
+    .forward = d[RUN_DIRECTIONS] & 1, .backward = d[RUN_DIRECTIONS] & 2, .gate_width = run_width (d),
+    .scale = 1 / sqrtf ((float) d[RUN_DK]), .type = d[RUN_TYPE], .o_type = d[RUN_OUT], .q = p[0], .k = p[1], .v = p[2],
+    .q_at = run_strides (d, d[RUN_DK] + d[RUN_GAP]), .k_at = run_strides (d, d[RUN_DK]),
+    .v_at = run_strides (d, d[RUN_DV]), .gate_at = run_strides (d, run_width (d)), .o_at = run_strides (d, d[RUN_DV]),
+    .gate_fw = named (c, p, "gate_fw"), .gate_bw = named (c, p, "gate_bw"), .state_fw = named (c, p, "state_fw"),
+    .state_bw = named (c, p, "state_bw"), .end_fw = named (c, p, same ? "state_fw" : "end_fw"),
+    .end_bw = named (c, p, same ? "state_bw" : "end_bw"), .o_fw = named (c, p, "o_fw"), .o_bw = named (c, p, "o_bw"),
+    .o_sum = p[3] };
+  a.workspace = k->alloc (k->ctx, k->gla_plan (k->ctx, &a)); /* is in what is timed */
+  k->gla (k->ctx, &a);
+  const char *failure = k->finish (k->ctx);
+  g_assert_cmpstr (failure, ==, NULL);
+  k->free (k->ctx, a.workspace);
+}
+
+static void
+run_shape (int *d, GRand *random, VigType type)
+{
+  static const int dims[] = { 16, 32, 64, 1, 7, 24, 100 };
+  d[RUN_L] = any (random, 1, 200);
+  d[RUN_H] = any (random, 1, 4);
+  d[RUN_DK] = dims[any (random, 0, G_N_ELEMENTS (dims) - 1)];
+  d[RUN_DV] = dims[any (random, 0, G_N_ELEMENTS (dims) - 1)];
+  d[RUN_GAP] = any (random, 0, 9);
+  d[RUN_DIRECTIONS] = any (random, 1, 3);
+  d[RUN_STATE] = any (random, 0, 4);
+  d[RUN_GATES] = any (random, 0, GATES_KINDS - 1);
+  d[RUN_FORM] = any (random, VIG_SCAN_AUTO, VIG_SCAN_SPLIT);
+  d[RUN_WIDTH] = any (random, 0, 2);
+  d[RUN_LAYOUT] = any (random, 0, 1);
+  d[RUN_PARTS] = d[RUN_LAYOUT] || any (random, 0, 1) ? 0 : any (random, 2, 4);
+  d[RUN_TYPE] = (int) type;
+  d[RUN_OUT] = any_type (random);
+}
+
+static void
+run_draw (int *d, GRand *random)
+{
+  run_shape (d, random, VIG_TYPE_F32);
+}
+
+static void
+run_16_draw (int *d, GRand *random)
+{
+  run_shape (d, random, any (random, VIG_TYPE_BF16, VIG_TYPE_F16));
+}
+
+static double
+run_work (const CheckCase *c)
+{
+  return (double) c->d[RUN_L] * c->d[RUN_H] * (c->d[RUN_DIRECTIONS] == 3 ? 2 : 1);
+}
+
+static const int run_shapes[][CHECK_DIMS] = {
+  { 196, 3, 32, 64, 0, 3, 0, GATES_MIXED },
+  /* every form: alone and ragged, with states, in both layouts, dk and dv at their ends */
+  { 333, 2, 32, 64, 3, 3, 3, GATES_RESET, VIG_SCAN_TOKENS }, { 333, 2, 32, 64, 3, 3, 3, GATES_RESET, VIG_SCAN_CHUNKS },
+  { 333, 2, 32, 64, 3, 3, 3, GATES_RESET, VIG_SCAN_SPLIT }, { 333, 2, 32, 64, 3, 3, 4, GATES_RESET, VIG_SCAN_TOKENS, 0, 0, 0, 1 },
+  { 333, 2, 32, 64, 3, 3, 4, GATES_RESET, VIG_SCAN_CHUNKS, 0, 0, 0, 1 },
+  { 333, 2, 32, 64, 3, 3, 4, GATES_RESET, VIG_SCAN_SPLIT, 0, 0, 0, 1 },
+  { 400, 2, 16, 32, 0, 3, 3, GATES_ALTERNATING, VIG_SCAN_SPLIT, 0, 0, 0, 0, 3 },
+  { 400, 2, 16, 32, 0, 2, 3, GATES_NEAR_1, VIG_SCAN_SPLIT, 0, 0, 0, 0, 2 },
+  { 400, 2, 16, 32, 0, 1, 4, GATES_STRONG, VIG_SCAN_AUTO, 0, 0, 0, 0, 4 },
+  { 130, 1, 1, 1, 0, 3, 3, GATES_MIXED, VIG_SCAN_SPLIT, 1 }, { 130, 1, 256, 256, 0, 3, 3, GATES_MIXED, VIG_SCAN_SPLIT, 1 },
+  { 33, 1, 256, 256, 0, 3, 3, GATES_MIXED, VIG_SCAN_CHUNKS }, { 5, 1, 256, 256, 0, 3, 4, GATES_MIXED, VIG_SCAN_TOKENS },
+  { 5, 2, 1, 255, 0, 3, 3, GATES_MIXED, VIG_SCAN_TOKENS, 2 }, { 40, 2, 255, 1, 0, 3, 3, GATES_MIXED, VIG_SCAN_CHUNKS, 2 },
+};
+
+/* On tensor cores, what 16 bits are multiplied with has 8 or 11 bits. */
+static const int run_16_shapes[][CHECK_DIMS] = {
+  { 1024, 8, 64, 64, 0, 1, 0, GATES_MIXED, 0, 0, VIG_TYPE_BF16, VIG_TYPE_BF16 },
+  { 1024, 8, 64, 64, 0, 3, 0, GATES_MIXED, 0, 0, VIG_TYPE_BF16, VIG_TYPE_BF16 },
+  { 1024, 8, 64, 64, 0, 1, 0, GATES_MIXED, VIG_SCAN_SPLIT, 0, VIG_TYPE_BF16, VIG_TYPE_BF16 },
+  { 1, 64, 64, 64, 0, 1, 5, GATES_MIXED, 0, 0, VIG_TYPE_BF16, VIG_TYPE_BF16 },
+  { 200, 2, 32, 64, 0, 3, 3, GATES_MIXED, VIG_SCAN_SPLIT, 1, VIG_TYPE_F16, VIG_TYPE_F16, 1 },
+  { 200, 2, 32, 64, 0, 3, 3, GATES_MIXED, VIG_SCAN_CHUNKS, 1, VIG_TYPE_F16, VIG_TYPE_F32, 0, 3 },
+  { 7, 2, 32, 64, 0, 3, 3, GATES_MIXED, VIG_SCAN_TOKENS, 1, VIG_TYPE_BF16, VIG_TYPE_BF16, 0, 3 },
+};
+
 /* ---- gate_mix: two sums of dv squares, a sigmoid, an activation ---- */
 
 enum { GM_ROWS, GM_H, GM_DV, GM_GAP, GM_ACT, GM_TYPE };
@@ -1108,6 +1255,13 @@ const CheckOp check_ops[] = {
     .dims = "tokens heads dk dv gap directions state gates type", .tensors = gla_tensors, .call = gla_call,
     .draw = gla_bf16_draw, SHAPES (gla_bf16_shapes, 1), .work = gla_work, .unit = 1e6, .unit_name = "Mstep/s",
     .rms_tolerance = 2e-2, .tolerance = 1e-2 }, /* 2^-9 for each factor */
+  { ROW (gla, run, "tokens heads dk dv gap directions state gates form width type out layout parts"), .draw = run_draw,
+    SHAPES (run_shapes, 1), .work = run_work, .unit = 1e6, .unit_name = "Mstep/s",
+    .rms_tolerance = 1e-5, .tolerance = 2e-6 },
+  { .name = "gla_16", .slot = offsetof (VigKernels, gla),
+    .dims = "tokens heads dk dv gap directions state gates form width type out layout parts", .tensors = run_tensors,
+    .call = run_call, .draw = run_16_draw, SHAPES (run_16_shapes, 4), .work = run_work, .unit = 1e6, .unit_name = "Mstep/s",
+    .rms_tolerance = 2e-2, .tolerance = 1e-2 }, /* as gla_bidir_bf16 */
   { ROW (gate_mix, gm, "rows heads dv gap act type"), .draw = gm_draw, SHAPES (gm_shapes, 1),
     .rms_tolerance = 1e-6, .tolerance = 2e-6 },
   { .name = "gate_mix_16", .slot = offsetof (VigKernels, gate_mix), .dims = "rows heads dv gap act type",

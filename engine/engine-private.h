@@ -14,6 +14,13 @@
 VigEngine *vig_engine_new_with_kernels (VigModel *model, VigKernels *kernels, const char *device,
     VigPrecision precision, GError **error);
 
+/* One more over the same weights, which are @engine's and must stay as long, with kernels and a workspace of its own: for
+ * another thread. Only where the CPU computes. VIG_ERROR_NO_MEMORY */
+VigEngine *vig_engine_new_beside (VigEngine *engine, GError **error);
+
+/* Of the CPU, should it have to step in for a GPU. */
+void vig_engine_set_spare_threads (VigEngine *engine, guint n_threads);
+
 /* Classifies once more what the last batch of this size left in the device's memory, for benchmarks: copying is not timed.
  * A batch larger than the plan's inputs has their items again and again. */
 gboolean vig_engine_classify_resident (VigEngine *engine, guint n, guint height, guint width, VigOutput *output,

@@ -29,6 +29,7 @@ struct VigEngine {
   const char *device;
   VigPrecision precision;
   VigWeights *weights;
+  gboolean borrowed; /* the weights are another engine's */
   VigPlan *plans[N_PLANS];
   Preprocess preprocesses[N_PREPROCESSES];
   guint64 clock; /* counts uses, for the two caches */
@@ -79,7 +80,9 @@ drop_kernels (VigEngine *e)
   }
   for (guint i = 0; i < N_PLANS; i++)
     g_clear_pointer (&e->plans[i], vig_plan_free);
-  g_clear_pointer (&e->weights, vig_weights_free);
+  if (!e->borrowed)
+    vig_weights_free (e->weights);
+  e->weights = NULL;
   if (e->kernels)
     e->kernels->close (e->kernels);
 }
@@ -169,6 +172,31 @@ vig_engine_new (VigModel *model, const VigEngineOptions *options, GError **error
   g_propagate_error (error, failure);
   vig_engine_free (e);
   return NULL;
+}
+
+VigEngine *
+vig_engine_new_beside (VigEngine *other, GError **error)
+{
+  VigEngine *e = new_engine (other->model);
+  VigKernels *kernels;
+
+  e->precision = e->asked = other->precision;
+  e->n_threads = other->n_threads;
+  kernels = vig_backend_open (other->device, e->n_threads, &e->device, &e->precision, error);
+  if (!kernels) {
+    vig_engine_free (e);
+    return NULL;
+  }
+  take_kernels (e, kernels);
+  e->weights = other->weights;
+  e->borrowed = TRUE;
+  return e;
+}
+
+void
+vig_engine_set_spare_threads (VigEngine *e, guint n_threads)
+{
+  e->n_threads = n_threads;
 }
 
 void

@@ -356,7 +356,7 @@ head (Forward *f)
 void
 vig_forward (const VigModel *model, const VigWeights *weights, VigPlan *plan, guint n, const VigTap *tap)
 {
-  Forward f = { .k = weights->kernels, .c = &model->config, .w = weights, .p = plan, .n = (int) n, .tap = tap };
+  Forward f = { .k = plan->kernels, .c = &model->config, .w = weights, .p = plan, .n = (int) n, .tap = tap };
 
   stem (&f);
   for (guint s = 0; s < model->config.n_stages; s++)

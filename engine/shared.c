@@ -28,13 +28,16 @@ struct Entry {
   gboolean alone; /* in no list */
   char *hash;     /* of the model's file */
   VigEngineOptions asked;
+  guint n_parallel;
   /* READY */
   VigModel *model;
   VigEngine *engine;
+  GPtrArray *lanes; /* of VigEngine: it and those beside it, one for each batch that is computed at once */
   VigBatcher *batcher;
   const char *device;
   VigPrecision precision;
   GPtrArray *users; /* of VigShared */
+  guint n_users_ever;
   struct { guint size, window, batch; gint64 us; } warm[N_WARM]; /* up to which batch, and of one frame */
   guint n_warm;
   guint max_batch;
@@ -46,6 +49,7 @@ struct Entry {
 
 struct VigShared {
   Entry *entry;
+  guint lane; /* of its states */
   char *name;
   guint max_batch;
   gboolean has_batch_delay;
@@ -96,12 +100,12 @@ same_precision (const Entry *entry, const VigEngineOptions *asked)
 }
 
 static Entry *
-find_entry (const char *hash, const VigEngineOptions *asked, const Entry *other_than)
+find_entry (const char *hash, const VigEngineOptions *asked, guint n_parallel, const Entry *other_than)
 {
   for (guint i = 0; entries && i < entries->len; i++) {
     Entry *e = entries->pdata[i];
     if (e != other_than && g_str_equal (e->hash, hash) && e->asked.n_threads == asked->n_threads
-        && same_device (e, asked) && same_precision (e, asked))
+        && e->n_parallel == n_parallel && same_device (e, asked) && same_precision (e, asked))
       return e;
   }
   return NULL;
@@ -110,12 +114,12 @@ find_entry (const char *hash, const VigEngineOptions *asked, const Entry *other_
 /* ---- an entry ---- */
 
 static Entry *
-entry_new (const char *hash, const VigEngineOptions *asked, gboolean alone)
+entry_new (const char *hash, const VigEngineOptions *asked, guint n_parallel, gboolean alone)
 {
   Entry *e = g_new0 (Entry, 1);
 
   *e = (Entry) { .refs = 1, .state = LOADING, .alone = alone, .hash = g_strdup (hash), .asked = *asked,
-    .users = g_ptr_array_new () };
+    .n_parallel = n_parallel, .users = g_ptr_array_new (), .lanes = g_ptr_array_new () };
   return e;
 }
 
@@ -124,7 +128,10 @@ static void
 entry_unload (Entry *e)
 {
   g_clear_pointer (&e->batcher, vig_batcher_free);
-  g_clear_pointer (&e->engine, vig_engine_free);
+  for (guint i = e->lanes->len; i-- > 0;) /* the first, whose weights the others have, last */
+    vig_engine_free (e->lanes->pdata[i]);
+  g_ptr_array_set_size (e->lanes, 0);
+  e->engine = NULL;
   g_clear_pointer (&e->model, vig_model_unref);
 }
 
@@ -140,6 +147,7 @@ entry_unref (Entry *e)
   pthread_mutex_unlock (&lock);
   entry_unload (e);
   g_ptr_array_unref (e->users);
+  g_ptr_array_unref (e->lanes);
   g_clear_error (&e->error);
   g_free (e->hash);
   g_free (e);
@@ -148,11 +156,21 @@ entry_unref (Entry *e)
     entry_unref (into);
 }
 
+/* @data: the entry. Engines side by side take the same frames, and each the states that are its own. */
 static gboolean
 check (gpointer data, const VigRequest *r, GError **error)
 {
-  return vig_engine_check_frame (data, &r->frame, r->size, error) && vig_engine_check_state (data, r->state, r->window, error)
-      && vig_engine_check_maps (data, &r->maps, error);
+  Entry *e = data;
+  VigEngine *engine = r->state && g_ptr_array_find (e->lanes, r->state->engine, NULL) ? r->state->engine : e->engine;
+
+  return vig_engine_check_frame (engine, &r->frame, r->size, error)
+      && vig_engine_check_state (engine, r->state, r->window, error) && vig_engine_check_maps (engine, &r->maps, error);
+}
+
+static guint
+get_lane (gpointer data, const VigRequest *r)
+{
+  return r->state->lane;
 }
 
 static gboolean
@@ -167,6 +185,25 @@ run (gpointer data, const VigBatch *batch, VigOutput *output, VigReadFunc read, 
   return vig_engine_classify_batch (data, batch, output, read, read_data, error);
 }
 
+/* Those beside the first. A GPU computes one batch at a time. */
+static gboolean
+add_lanes (Entry *e, GError **error)
+{
+  VigEngine *beside;
+
+  g_ptr_array_add (e->lanes, e->engine);
+  if (g_str_equal (e->device, "cuda")) {
+    vig_engine_set_spare_threads (e->engine, e->asked.n_threads * e->n_parallel);
+    return TRUE;
+  }
+  for (guint i = 1; i < e->n_parallel; i++) {
+    if (!(beside = vig_engine_new_beside (e->engine, error)))
+      return FALSE;
+    g_ptr_array_add (e->lanes, beside);
+  }
+  return TRUE;
+}
+
 /* Nobody else looks at these fields of an entry that is LOADING. */
 static gboolean
 entry_load (Entry *e, const char *path, VigModelFile *file, GError **error)
@@ -177,8 +214,10 @@ entry_load (Entry *e, const char *path, VigModelFile *file, GError **error)
     return FALSE;
   e->device = vig_engine_get_device (e->engine);
   e->precision = vig_engine_get_precision (e->engine);
-  const VigBatcherWork work = { .check = check, .prepare = prepare, .run = run, .data = e->engine,
-    .windows = vig_model_has_windows (e->model), .n_classes = vig_model_get_n_classes (e->model),
+  if (!add_lanes (e, error))
+    return FALSE;
+  const VigBatcherWork work = { .check = check, .prepare = prepare, .run = run, .lane = get_lane,
+    .data = e, .lanes = e->lanes->pdata, .n_lanes = e->lanes->len, .windows = vig_model_has_windows (e->model), .n_classes = vig_model_get_n_classes (e->model),
     .size = vig_model_get_input_size (e->model) };
   e->batcher = vig_batcher_new (&work, VIG_SHARED_DEFAULT_BATCH, VIG_SHARED_DEFAULT_DELAY);
   return vig_batcher_start (e->batcher, error);
@@ -195,7 +234,7 @@ entry_loaded (Entry *e, GError *error)
     const VigEngineOptions found = { .device = e->device, .precision = e->precision, .n_threads = e->asked.n_threads };
     g_free (e->hash);
     e->hash = g_strdup (vig_model_get_hash (e->model)); /* the file may have changed since it was first looked at */
-    if (!e->alone && (e->into = find_entry (e->hash, &found, e)) && e->into->state == READY)
+    if (!e->alone && (e->into = find_entry (e->hash, &found, e->n_parallel, e)) && e->into->state == READY)
       e->into->refs++;
     else
       e->into = NULL;
@@ -209,9 +248,10 @@ entry_loaded (Entry *e, GError *error)
 /* Under the lock, which is let go of while loading and waiting. @file: empty, or what @path is; is cleared. Returns a
  * reference, to one that is READY or FAILED. */
 static Entry *
-get_entry (const char *path, VigModelFile *file, const char *hash, const VigEngineOptions *asked, gboolean alone)
+get_entry (const char *path, VigModelFile *file, const char *hash, const VigEngineOptions *asked, guint n_parallel,
+    gboolean alone)
 {
-  Entry *e = alone ? NULL : find_entry (hash, asked, NULL);
+  Entry *e = alone ? NULL : find_entry (hash, asked, n_parallel, NULL);
   GError *error = NULL;
 
   if (e) {
@@ -220,7 +260,7 @@ get_entry (const char *path, VigModelFile *file, const char *hash, const VigEngi
     while (e->state == LOADING)
       pthread_cond_wait (&loaded, &lock);
   } else {
-    e = entry_new (hash, asked, alone);
+    e = entry_new (hash, asked, n_parallel, alone);
     if (!alone)
       list_entry (e);
     pthread_mutex_unlock (&lock);
@@ -268,7 +308,8 @@ apply_options (Entry *e)
     delay = user->has_batch_delay ? user->batch_delay : delay;
   }
   e->max_batch = max_batch ? max_batch : VIG_SHARED_DEFAULT_BATCH;
-  vig_engine_expect (e->engine, e->max_batch);
+  for (guint i = 0; i < e->lanes->len; i++)
+    vig_engine_expect (e->lanes->pdata[i], e->max_batch);
   vig_batcher_set_limits (e->batcher, e->max_batch, delay >= 0 ? delay : VIG_SHARED_DEFAULT_DELAY);
 }
 
@@ -283,6 +324,7 @@ add_user (Entry *e, VigShared *user, GError **error)
   for (guint i = 0; i < e->users->len; i++)
     if (!check_agreement (user, e->users->pdata[i], error))
       return FALSE;
+  user->lane = e->n_users_ever++ % e->lanes->len;
   g_ptr_array_add (e->users, user);
   apply_options (e);
   return TRUE;
@@ -310,6 +352,11 @@ check_options (const VigSharedOptions *o, GError **error)
         G_GINT64_FORMAT, VIG_SHARED_MAX_DELAY, o->batch_delay);
     return FALSE;
   }
+  if (o->n_parallel > VIG_SHARED_MAX_PARALLEL) {
+    g_set_error (error, VIG_ERROR, VIG_ERROR_ARGUMENT, "parallel-batches: expected at most %d, found %u",
+        VIG_SHARED_MAX_PARALLEL, o->n_parallel);
+    return FALSE;
+  }
   return TRUE;
 }
 
@@ -324,7 +371,7 @@ acquire (const char *path, VigModelFile *file, const char *hash, const VigShared
     .has_batch_delay = o->has_batch_delay, .batch_delay = o->batch_delay };
 
   pthread_mutex_lock (&lock);
-  shared->entry = get_entry (path, file, hash, &asked, o->alone);
+  shared->entry = get_entry (path, file, hash, &asked, MAX (o->n_parallel, 1), o->alone);
   gboolean added = add_user (shared->entry, shared, error);
   if (!added)
     entry_unref (shared->entry);
@@ -410,6 +457,12 @@ vig_shared_get_n_users (VigShared *shared)
   return n;
 }
 
+guint
+vig_shared_get_n_parallel (VigShared *shared)
+{
+  return shared->entry->lanes->len;
+}
+
 gint64
 vig_shared_get_batch_delay (VigShared *shared)
 {
@@ -425,10 +478,12 @@ vig_stream_new (VigShared *shared)
 VigState *
 vig_shared_state_new (VigShared *shared, guint room, GError **error)
 {
-  VigState *state = vig_engine_add_state (shared->entry->engine, room, error);
+  VigState *state = vig_engine_add_state (shared->entry->lanes->pdata[shared->lane], room, error);
 
-  if (state)
+  if (state) {
     state->batcher = shared->entry->batcher;
+    state->lane = shared->lane;
+  }
   return state;
 }
 
@@ -523,6 +578,46 @@ time_frames (VigShared *shared, guint size, guint window, gint64 *us, GError **e
   return TRUE;
 }
 
+/* A lane's part of it, on its thread. */
+typedef struct {
+  VigEngine *engine;
+  guint size, window;
+  GError *error;
+} Warming;
+
+static void
+warm_lane (gpointer data)
+{
+  Warming *w = data;
+  g_autofree guint8 *grey = g_malloc ((gsize) 3 * w->size * w->size);
+  const VigFrame frame = { .format = VIG_FORMAT_RGB, .width = w->size, .height = w->size, .data = { grey },
+    .stride = { 3 * (int) w->size } };
+  const VigBatch batch = { .frames = &frame, .n = 1, .size = w->size };
+  g_autoptr (VigState) state = w->window ? vig_engine_add_state (w->engine, w->window, &w->error) : NULL;
+  VigOutput output = { 0 };
+
+  memset (grey, 128, (gsize) 3 * w->size * w->size);
+  if (state)
+    vig_engine_prepare_state (w->engine, state, w->window, w->size, &w->error);
+  else if (!w->error)
+    vig_engine_classify_batch (w->engine, &batch, &output, NULL, NULL, &w->error);
+}
+
+/* Each makes what it keeps for a size; what took part in the timing has it already. */
+static gboolean
+warm_lanes (Entry *e, guint size, guint window, GError **error)
+{
+  for (guint i = 0; e->lanes->len > 1 && i < e->lanes->len; i++) {
+    Warming w = { .engine = e->lanes->pdata[i], .size = size, .window = window };
+    vig_batcher_call (e->batcher, i, warm_lane, &w);
+    if (w.error) {
+      g_propagate_error (error, w.error);
+      return FALSE;
+    }
+  }
+  return TRUE;
+}
+
 gboolean
 vig_shared_warm_up (VigShared *shared, guint size, guint window, gint64 *us, GError **error)
 {
@@ -534,7 +629,7 @@ vig_shared_warm_up (VigShared *shared, guint size, guint window, gint64 *us, GEr
   pthread_mutex_lock (&lock);
   guint batch = e->max_batch;
   pthread_mutex_unlock (&lock);
-  if (!time_frames (shared, size, window, us, error))
+  if (!time_frames (shared, size, window, us, error) || !warm_lanes (e, size, window, error))
     return FALSE;
   remember_warm (e, size, window, batch, *us);
   return TRUE;

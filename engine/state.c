@@ -156,7 +156,7 @@ static void
 call (VigState *s, void (*func) (gpointer data), gpointer data)
 {
   if (s->batcher)
-    vig_batcher_call (s->batcher, func, data);
+    vig_batcher_call (s->batcher, s->lane, func, data);
   else
     func (data);
 }

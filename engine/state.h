@@ -26,6 +26,7 @@ struct VigState {
   VigEngine *engine;
   VigStates *states;     /* the engine's */
   VigBatcher *batcher;   /* whose thread the engine's is; NULL: its user's */
+  guint lane;            /* of the batcher: that of the engine */
   gint refs;             /* atomic */
   const VigModel *model;
   VigKernels *kernels;   /* that @memory is of */

@@ -212,11 +212,14 @@ vig_weights_new (const VigModel *model, VigKernels *kernels, VigType type, GErro
 gboolean
 vig_weights_add_head_rows (VigWeights *w, const VigModel *model, GError **error)
 {
+  static GMutex lock; /* engines side by side have the same weights */
   Builder b = { .w = w, .model = model };
 
+  g_mutex_lock (&lock);
   if (!w->head_rows)
     w->head_rows = upload (&b, vig_model_get_weight (model, model->config.hierarchical ? "classifier.head.weight"
             : "head.weight"), (gsize) model->config.n_classes * vig_config_n_features (&model->config));
+  g_mutex_unlock (&lock);
   if (b.failed)
     g_set_error (error, VIG_ERROR, VIG_ERROR_NO_MEMORY, "model %s: no memory for what maps of classes need", model->name);
   return !b.failed;

@@ -18,12 +18,13 @@ gst_vig_load_options_clear (GstVigLoadOptions *options)
   g_clear_pointer (&options->device, g_free);
 }
 
-/* The engine: its own or the one that others with the same model, device, precision and threads have. */
+/* The engine: its own or the one that others with the same model, device, precision, threads and parallel batches have. */
 static gboolean
 acquire_engine (GstVigLoaded *loaded, const GstVigLoadOptions *options, const char *user, GError **error)
 {
   const VigSharedOptions shared_options = {
     .engine = { .device = options->device, .precision = options->precision, .n_threads = options->threads },
+    .n_parallel = options->parallel_batches,
     .user = user, .alone = !options->share, .max_batch = options->max_batch,
     .has_batch_delay = options->batch_delay >= 0, .batch_delay = MAX (options->batch_delay, 0) / GST_USECOND,
   };

@@ -16,7 +16,7 @@ G_BEGIN_DECLS
 typedef struct {
   char *model_file, *labels_file, *device; /* the first two: NULL if not set */
   VigPrecision precision;
-  guint threads, max_batch;
+  guint threads, parallel_batches, max_batch;
   gint64 batch_delay; /* nanoseconds; < 0: not set */
   gboolean share;
   GstVigClipMode clip_mode;

@@ -13,6 +13,7 @@
 #define DEFAULT_POST_MESSAGES TRUE
 #define DEFAULT_ORIENTATION GST_VIDEO_ORIENTATION_AUTO
 #define DEFAULT_THREADS 0
+#define DEFAULT_PARALLEL_BATCHES 1
 #define DEFAULT_SHARE TRUE
 #define DEFAULT_MAX_BATCH 0
 #define DEFAULT_BATCH_DELAY (-1)
@@ -35,8 +36,8 @@
 #define DEFAULT_CLIP_RESET GST_VIG_CLIP_RESET_ALL
 
 enum {
-  PROP_0, PROP_MODEL_FILE, PROP_LABELS_FILE, PROP_DEVICE, PROP_PRECISION, PROP_THREADS, PROP_TOP_K, PROP_THRESHOLD,
-  PROP_INTERVAL, PROP_HOLD_RESULT, PROP_HOLD_MAX, PROP_INPUT_SIZE, PROP_POST_MESSAGES, PROP_ORIENTATION, PROP_SHARE,
+  PROP_0, PROP_MODEL_FILE, PROP_LABELS_FILE, PROP_DEVICE, PROP_PRECISION, PROP_THREADS, PROP_PARALLEL_BATCHES, PROP_TOP_K,
+  PROP_THRESHOLD, PROP_INTERVAL, PROP_HOLD_RESULT, PROP_HOLD_MAX, PROP_INPUT_SIZE, PROP_POST_MESSAGES, PROP_ORIENTATION, PROP_SHARE,
   PROP_MAX_BATCH, PROP_BATCH_DELAY, PROP_MAX_IN_FLIGHT, PROP_OVERLOAD, PROP_LATENCY_BUDGET,
   PROP_REGIONS, PROP_OBJECT_CLASSES, PROP_MIN_SIZE, PROP_MAX_OBJECTS,
   PROP_RECLASSIFY_INTERVAL, PROP_CLIP_MODE, PROP_CLIP_LENGTH, PROP_CLIP_STRIDE, PROP_CLIP_HOP,
@@ -68,7 +69,8 @@ get_stats (GstVigClassify *self)
   GST_OBJECT_LOCK (self);
   gst_vig_stats_to_structure (&self->stats, stats);
   gst_structure_set (stats, "latency", G_TYPE_UINT64, self->latency.told,
-      "sharers", G_TYPE_UINT64, (guint64) (loaded ? vig_shared_get_n_users (loaded->shared) : 0), NULL);
+      "sharers", G_TYPE_UINT64, (guint64) (loaded ? vig_shared_get_n_users (loaded->shared) : 0),
+      "parallel-batches", G_TYPE_UINT64, (guint64) (loaded ? vig_shared_get_n_parallel (loaded->shared) : 0), NULL);
   GST_OBJECT_UNLOCK (self);
   return stats;
 }
@@ -117,6 +119,10 @@ set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
       break;
     case PROP_THREADS:
       self->load.threads = g_value_get_uint (value);
+      self->stale = TRUE;
+      break;
+    case PROP_PARALLEL_BATCHES:
+      self->load.parallel_batches = g_value_get_uint (value);
       self->stale = TRUE;
       break;
     case PROP_SHARE:
@@ -245,6 +251,9 @@ get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
     case PROP_THREADS:
       g_value_set_uint (value, self->load.threads);
       break;
+    case PROP_PARALLEL_BATCHES:
+      g_value_set_uint (value, self->load.parallel_batches);
+      break;
     case PROP_SHARE:
       g_value_set_boolean (value, self->load.share);
       break;
@@ -368,6 +377,9 @@ gst_vig_classify_install_properties (GObjectClass *class)
   g_object_class_install_property (class, PROP_THREADS, g_param_spec_uint ("threads", "Threads",
           "CPU threads that one frame is spread over (0: one for each core this process may use)", 0, 1024,
           DEFAULT_THREADS, ready));
+  g_object_class_install_property (class, PROP_PARALLEL_BATCHES, g_param_spec_uint ("parallel-batches", "Parallel batches",
+          "How many batches the CPU computes at once, each with as many threads as threads says; a GPU computes one", 1,
+          VIG_SHARED_MAX_PARALLEL, DEFAULT_PARALLEL_BATCHES, ready));
   g_object_class_install_property (class, PROP_TOP_K, g_param_spec_uint ("top-k", "Top k",
           "How many labels, the most confident first, are attached to a frame", 1, G_MAXUINT, DEFAULT_TOP_K,
           controllable));
@@ -394,8 +406,8 @@ gst_vig_classify_install_properties (GObjectClass *class)
           "image-orientation tag says)", GST_TYPE_VIDEO_ORIENTATION_METHOD, DEFAULT_ORIENTATION, playing));
   g_object_class_install_property (class, PROP_SHARE, g_param_spec_boolean ("share", "Share",
           "Share the engine with the other elements of this process that have the same model (whatever its path), "
-          "device, precision and threads: loaded once, frames of all classified in common batches", DEFAULT_SHARE,
-          ready));
+          "device, precision, threads and parallel-batches: loaded once, frames of all classified in common batches",
+          DEFAULT_SHARE, ready));
   g_object_class_install_property (class, PROP_MAX_BATCH, g_param_spec_uint ("max-batch", "Largest batch",
           "Most frames, of all elements that share the engine, in one batch (0: as another of them says, or 8)", 0,
           VIG_SHARED_MAX_BATCH, DEFAULT_MAX_BATCH, ready));
@@ -467,7 +479,7 @@ gst_vig_classify_init_properties (GstVigClassify *self)
 {
   self->load = (GstVigLoadOptions) {
     .device = g_strdup (DEFAULT_DEVICE), .precision = DEFAULT_PRECISION, .threads = DEFAULT_THREADS,
-    .share = DEFAULT_SHARE, .max_batch = DEFAULT_MAX_BATCH, .batch_delay = DEFAULT_BATCH_DELAY,
+    .parallel_batches = DEFAULT_PARALLEL_BATCHES, .share = DEFAULT_SHARE, .max_batch = DEFAULT_MAX_BATCH, .batch_delay = DEFAULT_BATCH_DELAY,
     .clip_mode = DEFAULT_CLIP_MODE,
   };
   self->max_in_flight = DEFAULT_MAX_IN_FLIGHT;

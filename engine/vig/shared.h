@@ -10,7 +10,8 @@ G_BEGIN_DECLS
  * VigShared:
  *
  * A user's hold on an engine. Users in one process that ask for the same model (by content, not by path), device,
- * precision and number of threads hold the same one: it is loaded once, and frames of all of them meet in one batch. Any
+ * precision, number of threads and of parallel batches hold the same one: it is loaded once, and frames of all of them meet
+ * in one batch. Any
  * thread; no function of a hold may be called once it is released.
  */
 typedef struct VigShared VigShared;
@@ -23,6 +24,9 @@ typedef struct VigShared VigShared;
  * @max_batch: most frames of a batch, at most VIG_SHARED_MAX_BATCH; 0: as others say, or VIG_SHARED_DEFAULT_BATCH
  * @has_batch_delay: whether @batch_delay is set; else: as others say, or VIG_SHARED_DEFAULT_DELAY
  * @batch_delay: microseconds that a frame waits at most for others to share its batch with
+ * @n_parallel: batches that the CPU computes at once, each with @engine's number of threads, over the same weights; 0: one.
+ *   Several on one thread each get more frames through than one on several threads, since nobody waits for anybody; each
+ *   frame takes longer. A GPU has one
  *
  * Zero-initialised options are the defaults.
  */
@@ -33,13 +37,15 @@ typedef struct {
   guint max_batch;
   gboolean has_batch_delay;
   gint64 batch_delay;
+  guint n_parallel;
 } VigSharedOptions;
 
 enum {
   VIG_SHARED_DEFAULT_BATCH = 8,
   VIG_SHARED_MAX_BATCH = 1024,
   VIG_SHARED_DEFAULT_DELAY = 5000,
-  VIG_SHARED_MAX_DELAY = 10000000
+  VIG_SHARED_MAX_DELAY = 10000000,
+  VIG_SHARED_MAX_PARALLEL = 1024
 };
 
 /**
@@ -62,6 +68,7 @@ VIG_API const char *vig_shared_get_device (VigShared *shared);      /* as vig_en
 VIG_API gboolean vig_shared_get_cuda (VigShared *shared, int *device, void **context); /* as vig_engine_get_cuda(), now */
 VIG_API VigPrecision vig_shared_get_precision (VigShared *shared);  /* never AUTO */
 VIG_API guint vig_shared_get_n_users (VigShared *shared);     /* now */
+VIG_API guint vig_shared_get_n_parallel (VigShared *shared);  /* batches that are computed at once; 1 on a GPU */
 
 VIG_API gint64 vig_shared_get_batch_delay (VigShared *shared); /* microseconds, now */
 
@@ -98,7 +105,8 @@ VIG_API gboolean vig_shared_warm_up (VigShared *shared, guint size, guint window
  * One of those whose frames meet in the batches of an engine, a camera say. Frames are computed in the order in which
  * they were submitted, those of a batch together, and no stream starves: a batch takes from all in turn, beginning with the
  * frame that has waited longest. It starts when it is full, when its oldest frame has waited for the batch delay, or when no frame is expected
- * that is not in it. A stream is expected from a frame that it submits on, until it lets a batch wait in vain or says
+ * that is not in it. Where several are computed at once, one that started later may be answered before, but all that belongs
+ * to states of one hold is computed one batch after the other. A stream is expected from a frame that it submits on, until it lets a batch wait in vain or says
  * that nothing more comes for now; so one that is paused or dead delays nobody for longer than one batch delay.
  *
  * One thread submits to a stream; the other functions may be called from any.

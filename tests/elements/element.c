@@ -25,7 +25,7 @@ test_properties (void)
   const struct { const char *name; GParamFlags change; } properties[] = {
     { "model-file", GST_PARAM_MUTABLE_PLAYING }, { "labels-file", GST_PARAM_MUTABLE_PLAYING },
     { "device", GST_PARAM_MUTABLE_READY }, { "precision", GST_PARAM_MUTABLE_READY },
-    { "threads", GST_PARAM_MUTABLE_READY }, { "top-k", GST_PARAM_MUTABLE_PLAYING },
+    { "threads", GST_PARAM_MUTABLE_READY }, { "parallel-batches", GST_PARAM_MUTABLE_READY }, { "top-k", GST_PARAM_MUTABLE_PLAYING },
     { "threshold", GST_PARAM_MUTABLE_PLAYING }, { "interval", GST_PARAM_MUTABLE_PLAYING },
     { "hold-result", GST_PARAM_MUTABLE_PLAYING }, { "hold-max", GST_PARAM_MUTABLE_PLAYING },
     { "input-size", GST_PARAM_MUTABLE_PLAYING }, { "post-messages", GST_PARAM_MUTABLE_PLAYING },

@@ -51,11 +51,14 @@ static void
 test_sharers (void)
 {
   GstHarness *a = test_harness (CAPS, NULL), *b = test_harness (CAPS, "top-k", 3, "interval", 2, NULL),
-    *alone = test_harness (CAPS, "share", FALSE, NULL), *threads = test_harness (CAPS, "threads", 2, NULL);
+    *alone = test_harness (CAPS, "share", FALSE, NULL), *threads = test_harness (CAPS, "threads", 2, NULL), *parallel = test_harness (CAPS, "parallel-batches", 3, NULL);
   g_assert_cmpuint (test_stat (a->element, "sharers"), ==, 2);
   g_assert_cmpuint (test_stat (b->element, "sharers"), ==, 2);
   g_assert_cmpuint (test_stat (alone->element, "sharers"), ==, 1);
   g_assert_cmpuint (test_stat (threads->element, "sharers"), ==, 1);
+  g_assert_cmpuint (test_stat (parallel->element, "sharers"), ==, 1);
+  g_assert_cmpuint (test_stat (parallel->element, "parallel-batches"), ==, 3);
+  g_assert_cmpuint (test_stat (a->element, "parallel-batches"), ==, 1);
   test_expect_class (a, CAPS, TINY_BLUE, 0.9);
   gst_element_set_state (a->element, GST_STATE_NULL);
   g_assert_cmpuint (test_stat (a->element, "sharers"), ==, 0);
@@ -69,6 +72,7 @@ test_sharers (void)
   test_harness_free (b);
   test_harness_free (alone);
   test_harness_free (threads);
+  test_harness_free (parallel);
 }
 
 static guint64

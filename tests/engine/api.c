@@ -349,7 +349,7 @@ pair_step (Pair *p, guint n)
     all[i] = &p->requests[i];
   }
   g_assert_true (vig_stream_submit_all (p->streams[0], all, n, NULL));
-  g_assert_true (vig_batcher_step (p->batcher));
+  g_assert_true (vig_batcher_step (p->batcher, 0));
 }
 
 static void

@@ -235,7 +235,7 @@ submit (Fixture *f, guint stream)
 static void
 expect_nothing (Fixture *f)
 {
-  g_assert_false (vig_batcher_step (f->batcher));
+  g_assert_false (vig_batcher_step (f->batcher, 0));
   g_assert_cmpstr (f->work.batches->str, ==, "");
 }
 
@@ -243,7 +243,7 @@ expect_nothing (Fixture *f)
 static void
 expect (Fixture *f, const char *batches)
 {
-  while (vig_batcher_step (f->batcher))
+  while (vig_batcher_step (f->batcher, 0))
     ;
   g_assert_cmpstr (f->work.batches->str, ==, batches);
   g_string_truncate (f->work.batches, 0);
@@ -255,7 +255,7 @@ begin (Fixture *f, guint n_streams)
 {
   for (guint i = 0; i < n_streams; i++)
     submit (f, i);
-  while (vig_batcher_step (f->batcher))
+  while (vig_batcher_step (f->batcher, 0))
     ;
   g_string_truncate (f->work.batches, 0);
 }
@@ -457,7 +457,7 @@ test_fair (void)
       advance (&f->work, 1);
     }
   for (guint i = 0; i < 2 * N_STREAMS / 4; i++) {
-    g_assert_true (vig_batcher_step (f->batcher));
+    g_assert_true (vig_batcher_step (f->batcher, 0));
     for (guint s = 4 * i; s < 4 * i + 4; s++)
       expect_answer (f, s % N_STREAMS, s / N_STREAMS, 4);
   }
@@ -476,7 +476,7 @@ test_greedy (void)
     for (guint s = 1; s < 4; s++)
       submit (f, s);
     submit (f, 0);
-    g_assert_true (vig_batcher_step (f->batcher));
+    g_assert_true (vig_batcher_step (f->batcher, 0));
     for (guint s = 0; s < 4; s++)
       expect_answer (f, s, (guint) round, 4);
   }
@@ -855,18 +855,106 @@ test_call (void)
 {
   Fixture *f = fixture_new (1, 1);
   Called c = { &f->work, 0, 0 };
-  vig_batcher_call (f->batcher, count_call, &c);
+  vig_batcher_call (f->batcher, 0, count_call, &c);
   g_assert_cmpint (c.n_calls, ==, 1);
   g_assert_true (vig_batcher_start (f->batcher, NULL));
   for (guint i = 0; i < N_REQUESTS; i++) {
     submit (f, 0);
-    vig_batcher_call (f->batcher, count_call, &c);
+    vig_batcher_call (f->batcher, 0, count_call, &c);
   }
   vig_stream_wait (f->streams[0], &f->requests[0][N_REQUESTS - 1]);
-  vig_batcher_call (f->batcher, count_call, &c);
+  vig_batcher_call (f->batcher, 0, count_call, &c);
   g_assert_cmpint (c.n_calls, ==, N_REQUESTS + 2);
   g_assert_cmpuint (c.n_batches, ==, N_REQUESTS);
   fixture_free (f);
+}
+
+/* ---- several batches at once ---- */
+
+enum { LANES = 2 };
+
+/* Frames of odd streams that have a state belong to the second lane. */
+static guint
+lane_of (gpointer data, const VigRequest *request)
+{
+  return (guint) request->frame.crop_x % LANES;
+}
+
+/* What is free goes to whichever lane asks first; what has a state to its own, which waits for nobody of the other's. */
+static void
+test_lanes (void)
+{
+  Fixture *f = g_new0 (Fixture, 1);
+  gpointer lanes[LANES] = { &f->work, &f->work };
+  const VigBatcherWork work = { .check = check, .run = run, .now = now, .lane = lane_of, .data = &f->work, .lanes = lanes,
+    .n_lanes = LANES, .n_classes = CLASSES, .size = 224 };
+  Memory a = { 0 }, b = { 0 };
+  pthread_mutex_init (&f->work.clock, NULL);
+  f->work.batches = g_string_new (NULL);
+  f->batcher = vig_batcher_new (&work, 3, DELAY);
+  for (guint i = 0; i < 4; i++)
+    f->streams[i] = vig_batcher_add_stream (f->batcher);
+  submit_of (f, 0, &a);
+  submit_of (f, 0, &a);
+  submit_of (f, 1, &b);
+  g_assert_true (vig_batcher_step (f->batcher, 1));
+  g_assert_false (vig_batcher_step (f->batcher, 1));
+  g_assert_true (vig_batcher_step (f->batcher, 0));
+  g_assert_cmpstr (f->work.batches->str, ==, "1.0 | 0.0 0.1 | ");
+  submit_of (f, 1, &b); /* the first lane has nothing of stream 0, which the second does not wait for */
+  g_assert_false (vig_batcher_step (f->batcher, 0));
+  g_assert_true (vig_batcher_step (f->batcher, 1));
+  for (guint i = 0; i < 5; i++)
+    submit (f, 2);
+  g_assert_true (vig_batcher_step (f->batcher, 1));
+  g_assert_false (vig_batcher_step (f->batcher, 1)); /* two are left, and stream 1 may send more */
+  advance (&f->work, DELAY);
+  g_assert_true (vig_batcher_step (f->batcher, 0));
+  g_assert_cmpstr (f->work.batches->str, ==, "1.0 | 0.0 0.1 | 1.1 | 2.0 2.1 2.2 | 2.3 2.4 | ");
+  fixture_free (f);
+}
+
+/* A batch is computed while another stands still, and is answered before it. */
+static void
+test_at_once (void)
+{
+  Stops stops = { .reached = 0 };
+  Work works[LANES] = { { .stops = &stops }, { .stops = &stops } };
+  gpointer lanes[LANES] = { &works[0], &works[1] };
+  const VigBatcherWork work = { .check = check, .run = run, .lane = lane_of, .data = works, .lanes = lanes, .n_lanes = LANES,
+    .n_classes = CLASSES, .size = 224 };
+  VigBatcher *batcher = vig_batcher_new (&work, 1, 0);
+  guint8 picture = 1;
+  VigStream *streams[LANES];
+  VigRequest requests[LANES] = { 0 };
+  Called c = { works, 0, 0 };
+
+  pthread_mutex_init (&stops.lock, NULL);
+  pthread_cond_init (&stops.changed, NULL);
+  g_assert_true (vig_batcher_start (batcher, NULL));
+  for (guint i = 0; i < LANES; i++) {
+    streams[i] = vig_batcher_add_stream (batcher);
+    requests[i].frame = (VigFrame) { .width = 1, .data = { &picture } };
+  }
+  g_assert_true (vig_stream_submit (streams[0], &requests[0], NULL));
+  wait_for_stop (&stops, 1); /* one lane stands still: */
+  const guint busy = works[1].n_batches, idle = 1 - busy;
+  works[idle].stops = NULL;
+  vig_batcher_call (batcher, idle, count_call, &c);
+  g_assert_cmpint (c.n_calls, ==, 1);
+  for (guint i = 0; i < 10; i++) {
+    g_assert_true (vig_stream_submit (streams[1], &requests[1], NULL));
+    vig_stream_wait (streams[1], &requests[1]);
+  }
+  g_assert_cmpuint (works[idle].n_batches, ==, 10);
+  open_stop (&stops, 3);
+  vig_stream_wait (streams[0], &requests[0]);
+  g_assert_cmpuint (works[busy].n_batches, ==, 1);
+  for (guint i = 0; i < LANES; i++)
+    vig_stream_free (streams[i]);
+  vig_batcher_free (batcher);
+  pthread_cond_destroy (&stops.changed);
+  pthread_mutex_destroy (&stops.lock);
 }
 
 /* ---- threads ---- */
@@ -936,7 +1024,7 @@ camera (void *data)
     random = random * 1103515245 + 12345;
     switch (random >> 16 & 31) {
       case 5:
-        vig_batcher_call (c->batcher, nothing, NULL);
+        vig_batcher_call (c->batcher, 0, nothing, NULL);
         break;
       case 3: /* its time is over: the picture is wanted elsewhere, the result may come later */
       case 4:
@@ -981,10 +1069,12 @@ tick (void *data)
 }
 
 static void
-test_threads (void)
+run_threads (guint n_lanes)
 {
-  Work work = { .time = 0 };
-  const VigBatcherWork w = { .check = check, .run = run, .now = now, .data = &work, .n_classes = CLASSES, .size = 224 };
+  Work work = { .time = 0 }, beside = { .time = 0 };
+  gpointer lanes[LANES] = { &work, &beside };
+  const VigBatcherWork w = { .check = check, .run = run, .now = now, .lane = lane_of, .data = &work, .lanes = lanes,
+    .n_lanes = n_lanes, .n_classes = CLASSES, .size = 224 };
   VigBatcher *batcher = vig_batcher_new (&w, 6, DELAY);
   Ticker ticker = { &work, batcher, 0 };
   Camera cameras[N_STREAMS];
@@ -1009,11 +1099,23 @@ test_threads (void)
   pthread_join (clock, NULL);
   vig_stream_free (frozen);
   vig_batcher_free (batcher);
-  g_assert_cmpuint (work.n_frames, ==, answered);
-  g_assert_cmpuint (work.largest, <=, 6);
-  g_assert_cmpuint (work.n_batches, <, answered); /* frames did meet */
-  g_test_message ("%u frames in %u batches", answered, work.n_batches);
+  g_assert_cmpuint (work.n_frames + beside.n_frames, ==, answered);
+  g_assert_cmpuint (MAX (work.largest, beside.largest), <=, 6);
+  g_assert_cmpuint (work.n_batches + beside.n_batches, <, answered); /* frames did meet */
+  g_test_message ("%u frames in %u + %u batches", answered, work.n_batches, beside.n_batches);
   pthread_mutex_destroy (&work.clock);
+}
+
+static void
+test_threads (void)
+{
+  run_threads (1);
+}
+
+static void
+test_threads_and_lanes (void)
+{
+  run_threads (LANES);
 }
 
 /* By the real clock: one that has died is waited for once, and not for long. */
@@ -1103,7 +1205,10 @@ main (int argc, char **argv)
   g_test_add_func ("/batcher/cancel", test_cancel);
   g_test_add_func ("/batcher/called", test_called);
   g_test_add_func ("/batcher/read", test_read);
+  g_test_add_func ("/batcher/lanes", test_lanes);
+  g_test_add_func ("/batcher/at-once", test_at_once);
   g_test_add_func ("/batcher/threads", test_threads);
+  g_test_add_func ("/batcher/threads-and-lanes", test_threads_and_lanes);
   g_test_add_func ("/batcher/clock", test_clock);
   g_test_add_func ("/batcher/parts", test_parts);
   return g_test_run ();

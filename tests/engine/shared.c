@@ -20,6 +20,8 @@ write_model (const char *name, const char *config)
   return path;
 }
 
+static guint parallel; /* what acquire() asks for */
+
 static VigShared *
 acquire (const char *path, const VigSharedOptions *options)
 {
@@ -27,6 +29,7 @@ acquire (const char *path, const VigSharedOptions *options)
   VigSharedOptions o = options ? *options : (VigSharedOptions) { 0 };
   o.engine.device = o.engine.device ? o.engine.device : "cpu";
   o.engine.n_threads = o.engine.n_threads ? o.engine.n_threads : 1;
+  o.n_parallel = o.n_parallel ? o.n_parallel : parallel;
   VigShared *shared = vig_shared_acquire (path, &o, &error);
   g_assert_no_error (error);
   return shared;
@@ -46,7 +49,8 @@ test_same (void)
   g_autoptr (VigShared) e = acquire (model_path, &(VigSharedOptions) { .engine.device = "ref" });
   g_autoptr (VigShared) f = acquire (model_path, &(VigSharedOptions) { .engine.n_threads = 2 });
   g_assert_true (vig_shared_get_model (a) == vig_shared_get_model (b));
-  VigShared *others[] = { c, d, e, f };
+  g_autoptr (VigShared) h = acquire (model_path, &(VigSharedOptions) { .n_parallel = 2 });
+  VigShared *others[] = { c, d, e, f, h };
   for (guint i = 0; i < G_N_ELEMENTS (others); i++) {
     g_assert_true (vig_shared_get_model (others[i]) != vig_shared_get_model (a));
     g_assert_cmpuint (vig_shared_get_n_users (others[i]), ==, 1);
@@ -151,6 +155,8 @@ test_options (void)
   g_assert_null (vig_shared_acquire (model_path, &(VigSharedOptions) { .engine = cpu, .has_batch_delay = TRUE,
       .batch_delay = -1 }, &error));
   check_error (&error, VIG_ERROR_ARGUMENT, "batch-delay: expected 0 to 10000000 microseconds, found -1");
+  g_assert_null (vig_shared_acquire (model_path, &(VigSharedOptions) { .engine = cpu, .n_parallel = 1025 }, &error));
+  check_error (&error, VIG_ERROR_ARGUMENT, "parallel-batches: expected at most 1024, found 1025");
   g_assert_null (vig_shared_acquire ("/nowhere/no.safetensors", NULL, &error));
   check_error (&error, VIG_ERROR_FILE, "/nowhere/no.safetensors");
   g_assert_null (vig_shared_acquire (model_path, &(VigSharedOptions) { .engine.device = "abacus" }, &error));
@@ -294,6 +300,62 @@ test_meet (void)
     vig_stream_free (streams[i]);
     vig_shared_release (users[i]);
   }
+}
+
+/* A user whose frames and maps are each as an engine of one's own has them. */
+static void *
+look (void *data)
+{
+  enum { ROUNDS = 20, TOKENS = 4 };
+  const guint number = GPOINTER_TO_UINT (data);
+  GError *error = NULL;
+  g_autoptr (VigShared) shared = acquire (model_path, NULL);
+  g_autoptr (VigStream) stream = vig_stream_new (shared);
+  g_autoptr (VigModel) model = vig_model_load (model_path, &error);
+  g_autoptr (VigEngine) engine = vig_engine_new (model, &(VigEngineOptions) { .device = "cpu", .n_threads = 1 }, &error);
+  g_assert_no_error (error);
+  for (guint round = 0; round < ROUNDS; round++) {
+    const int class = VIG_MAP_TOP;
+    int chosen[2];
+    float results[2][3], shares[2][SIDE * SIDE];
+    guint8 pixels[SIDE * SIDE * 3];
+    fill (pixels, number * 31 + round);
+    VigMaps maps[2];
+    for (guint i = 0; i < 2; i++)
+      maps[i] = (VigMaps) { .n = round % 3 == number % 3, .classes = &class, .chosen = &chosen[i], .shares = shares[i] };
+    VigRequest r = { .frame = frame_of (pixels), .probabilities = results[0], .maps = maps[0] };
+    const VigFrame frame = r.frame;
+    g_assert_true (vig_stream_submit (stream, &r, &error));
+    vig_stream_wait (stream, &r);
+    g_assert_no_error (r.error);
+    g_assert_true (vig_engine_classify_frames (engine, &frame, 1, 0, &(VigOutput) { .probabilities = results[1], .maps = &maps[1] },
+        &error));
+    g_assert_cmpmem (results[0], sizeof results[0], results[1], sizeof results[1]);
+    if (maps[0].n == 0)
+      continue;
+    g_assert_cmpint (chosen[0], ==, chosen[1]);
+    g_assert_cmpmem (shares[0], TOKENS * sizeof (float), shares[1], TOKENS * sizeof (float));
+  }
+  return NULL;
+}
+
+/* Several batches at once, over one set of weights. */
+static void
+test_parallel (void)
+{
+  enum { N = 6 };
+  pthread_t threads[N];
+  GError *error = NULL;
+  gint64 us;
+  parallel = 3;
+  g_autoptr (VigShared) shared = acquire (model_path, &(VigSharedOptions) { .max_batch = 2 });
+  g_assert_true (vig_shared_warm_up (shared, 0, 0, &us, &error));
+  for (guint i = 0; i < N; i++)
+    pthread_create (&threads[i], NULL, look, GUINT_TO_POINTER (i));
+  for (guint i = 0; i < N; i++)
+    pthread_join (threads[i], NULL);
+  g_assert_cmpuint (vig_shared_get_n_users (shared), ==, 1);
+  parallel = 0;
 }
 
 /* What the engine would not take is refused, for everybody else goes on. */
@@ -480,6 +542,16 @@ test_windows (void)
   watch_all (path, 4);
 }
 
+/* Each stream's state is in one of several batches at once. */
+static void
+test_streams_in_parallel (void)
+{
+  parallel = 2;
+  test_streams ();
+  test_windows ();
+  parallel = 0;
+}
+
 /* One frame of a clip, waited for. */
 static void
 step (VigStream *stream, VigState *state, const Clip *c, guint i, VigRequest *r, float *result)
@@ -623,9 +695,11 @@ main (int argc, char **argv)
   g_test_add_func ("/shared/concurrent", test_concurrent);
   g_test_add_func ("/shared/concurrent-failure", test_concurrent_failure);
   g_test_add_func ("/shared/meet", test_meet);
+  g_test_add_func ("/shared/parallel", test_parallel);
   g_test_add_func ("/shared/bad-frames", test_bad_frames);
   g_test_add_func ("/shared/streams", test_streams);
   g_test_add_func ("/shared/windows", test_windows);
+  g_test_add_func ("/shared/streams-in-parallel", test_streams_in_parallel);
   g_test_add_func ("/shared/forgetting", test_forgetting);
   g_test_add_func ("/shared/saved", test_saved);
   g_test_add_func ("/shared/bad-states", test_bad_states);

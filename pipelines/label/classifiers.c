@@ -8,6 +8,7 @@
 
 struct VigClassifiers {
   const VigOptions *options;
+  guint parallel; /* batches that their engine computes at once */
   GAsyncQueue *idle; /* of GstElement */
 };
 
@@ -59,6 +60,25 @@ discard (GstElement *classify)
   gst_object_unref (classify);
 }
 
+static gboolean
+is_set (const VigOptions *options, const char *property)
+{
+  const gsize n = strlen (property);
+  for (char **set = options->set; set && *set; set++)
+    if (strncmp (*set, property, n) == 0 && (*set)[n] == '=')
+      return TRUE;
+  return FALSE;
+}
+
+/* On a CPU as many batches at once as there are cores, each on one, so that none of the engine's threads waits for one that
+ * decoding holds up: 8.1 s for 9.5 (76 files, two cores, in turns). */
+static void
+set_threads (const VigOptions *options, GstElement *classify)
+{
+  if (!is_set (options, "threads") && !is_set (options, "parallel-batches"))
+    g_object_set (classify, "threads", 1, "parallel-batches", g_get_num_processors (), NULL);
+}
+
 static GstElement *
 make (const VigOptions *options, GError **error)
 {
@@ -71,12 +91,23 @@ make (const VigOptions *options, GError **error)
   gst_object_ref_sink (classify);
   if (check_set (options, classify, error)) {
     g_object_set (classify, "max-in-flight", IN_FLIGHT, NULL);
+    set_threads (options, classify);
     vig_options_apply (options, classify);
     if (make_ready (classify, error))
       return classify;
   }
   discard (classify);
   return NULL;
+}
+
+static guint
+look_how_many (GstElement *classify)
+{
+  g_autoptr (GstStructure) stats = NULL;
+  guint64 parallel = 1;
+  g_object_get (classify, "stats", &stats, NULL);
+  gst_structure_get_uint64 (stats, "parallel-batches", &parallel);
+  return (guint) parallel;
 }
 
 VigClassifiers *
@@ -86,7 +117,8 @@ vig_classifiers_new (const VigOptions *options, GError **error)
   if (!first)
     return NULL;
   VigClassifiers *classifiers = g_new0 (VigClassifiers, 1);
-  *classifiers = (VigClassifiers) { .options = options, .idle = g_async_queue_new_full ((GDestroyNotify) discard) };
+  *classifiers = (VigClassifiers) { .options = options, .parallel = look_how_many (first),
+    .idle = g_async_queue_new_full ((GDestroyNotify) discard) };
   g_async_queue_push (classifiers->idle, first);
   return classifiers;
 }
@@ -98,6 +130,12 @@ vig_classifiers_free (VigClassifiers *classifiers)
     return;
   g_async_queue_unref (classifiers->idle);
   g_free (classifiers);
+}
+
+guint
+vig_classifiers_get_parallel (const VigClassifiers *classifiers)
+{
+  return classifiers->parallel;
 }
 
 GstElement *

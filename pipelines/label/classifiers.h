@@ -11,6 +11,9 @@ typedef struct VigClassifiers VigClassifiers;
 VigClassifiers *vig_classifiers_new (const VigOptions *options, GError **error);
 void vig_classifiers_free (VigClassifiers *classifiers); /* NULL is allowed; none is out */
 
+/* Batches that their engine computes at once. */
+guint vig_classifiers_get_parallel (const VigClassifiers *classifiers);
+
 /* (transfer full): in READY, in no pipeline. Any thread. */
 GstElement *vig_classifiers_take (VigClassifiers *classifiers, GError **error);
 void vig_classifiers_give (VigClassifiers *classifiers, GstElement *classify /* (transfer full) */);

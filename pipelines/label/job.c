@@ -20,7 +20,7 @@
 #include "thumbs.h"
 
 #define TICK (100 * GST_MSECOND)
-#define NICENESS 5 /* of threads that decode */
+#define NICENESS 5 /* of threads that decode, beyond the program's own */
 /* After an error what has been read before it is still on its way; it is waited for until nothing has moved for so long. */
 #define DRAIN_SECONDS 2.0
 #define DRAIN_NOTHING_SECONDS 0.5 /* where nothing had come before it */
@@ -30,6 +30,8 @@ struct VigJob {
   const VigInput *input;
   VigClassifiers *classifiers;
   gint cancelled; /* atomic */
+  void (*decoded) (gpointer data); /* or NULL */
+  gpointer decoded_data;
 
   GstElement *pipeline, *classify;
   VigLabelled *labelled;
@@ -67,6 +69,13 @@ vig_job_free (VigJob *job)
   g_clear_pointer (&job->thumbs, vig_thumbs_free);
   g_mutex_clear (&job->lock);
   g_free (job);
+}
+
+void
+vig_job_set_decoded (VigJob *job, void (*func) (gpointer data), gpointer data)
+{
+  job->decoded = func;
+  job->decoded_data = data;
 }
 
 void
@@ -144,8 +153,8 @@ on_sync (GstBus *bus, GstMessage *message, gpointer data)
   if (GST_MESSAGE_TYPE (message) != GST_MESSAGE_STREAM_STATUS)
     return GST_BUS_PASS;
   gst_message_parse_stream_status (message, &status, NULL);
-  if (status == GST_STREAM_STATUS_TYPE_ENTER)
-    setpriority (PRIO_PROCESS, (id_t) gettid (), NICENESS); /* of this thread alone, on Linux */
+  if (status == GST_STREAM_STATUS_TYPE_ENTER) /* on Linux these are of one thread alone: first the main one's */
+    setpriority (PRIO_PROCESS, (id_t) gettid (), getpriority (PRIO_PROCESS, (id_t) getpid ()) + NICENESS);
   return GST_BUS_PASS;
 }
 
@@ -240,6 +249,8 @@ on_event (GstPad *pad, GstPadProbeInfo *info, gpointer data)
     GstTagList *tags;
     gst_event_parse_tag (event, &tags);
     set_tags (job, tags);
+  } else if (GST_EVENT_TYPE (event) == GST_EVENT_EOS && job->decoded) {
+    job->decoded (job->decoded_data);
   }
   return GST_PAD_PROBE_OK;
 }

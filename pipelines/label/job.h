@@ -21,6 +21,10 @@ typedef struct VigJob VigJob;
 VigJob *vig_job_new (const VigOptions *options, const VigInput *input, VigClassifiers *classifiers);
 void vig_job_free (VigJob *job);
 
+/* Before it runs: has @func called once all of it has been decoded, from another thread and before vig_job_run() returns; not
+ * when it breaks off. Then it only waits for the engine, and another may be decoded. */
+void vig_job_set_decoded (VigJob *job, void (*func) (gpointer data), gpointer data);
+
 /* Labels it, in the thread that calls. (transfer full): never NULL; where it could not be read to its end, error says why. */
 VigLabelled *vig_job_run (VigJob *job);
 

@@ -18,11 +18,12 @@ get_cpu (void)
 }
 
 void
-vig_load_init (VigLoad *load, guint jobs)
+vig_load_init (VigLoad *load, guint jobs, guint parallel)
 {
   const guint cores = g_get_num_processors ();
   *load = (VigLoad) { .limit = jobs > 0 ? jobs : FIRST_PER_CORE * cores,
-    .most = jobs > 0 ? jobs : MOST_PER_CORE * cores };
+    .most = jobs > 0 ? jobs : MOST_PER_CORE * cores,
+    .parallel = parallel };
 }
 
 void
@@ -32,7 +33,7 @@ vig_load_look (VigLoad *load, double engine, gboolean full)
   if (load->since != 0 && now - load->since < LOOK_USEC)
     return;
   const double cpu = get_cpu (), wall = (double) (now - load->since) / G_USEC_PER_SEC;
-  const gboolean idle = cpu - load->cpu < BUSY * wall * g_get_num_processors () && engine - load->engine < BUSY * wall;
+  const gboolean idle = cpu - load->cpu < BUSY * wall * g_get_num_processors () && engine - load->engine < BUSY * wall * load->parallel;
   if (load->since != 0 && full && idle && load->limit < load->most)
     load->limit++;
   load->since = now;

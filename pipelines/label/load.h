@@ -5,15 +5,16 @@
 
 #include <glib.h>
 
-/* @cpu, @engine: seconds of processor time, and that the engine was at work, when it was last looked at */
+/* @parallel: batches that the engine computes at once; @cpu, @engine: seconds of processor time, and that it was at work for
+ * one of them, when it was last looked at */
 typedef struct {
-  guint limit, most;
+  guint limit, most, parallel;
   gint64 since; /* monotonic time; 0: not yet */
   double cpu, engine;
 } VigLoad;
 
 /* @jobs: what the user says; 0: nothing */
-void vig_load_init (VigLoad *load, guint jobs);
+void vig_load_init (VigLoad *load, guint jobs, guint parallel);
 
 /* As often as one likes. @engine: seconds that it was at work since the beginning; @full: as many run as may */
 void vig_load_look (VigLoad *load, double engine, gboolean full);

@@ -12,8 +12,12 @@ main (int argc, char **argv)
   VigOptions options;
   int status = VIG_STATUS_NOT_STARTED;
   setlocale (LC_ALL, "");
-  if (vig_options_parse (&options, &argc, &argv, &error))
+  if (vig_options_parse (&options, &argc, &argv, &error) && options.version) {
+    g_print ("vig-label %s\n", VERSION);
+    status = VIG_STATUS_FINE;
+  } else if (!error) {
     status = vig_run (&options, &error);
+  }
   if (error)
     g_printerr ("vig-label: %s\n", error->message);
   vig_options_clear (&options);

@@ -147,6 +147,7 @@ vig_options_parse (VigOptions *o, int *argc, char ***argv, GError **error)
     { "fail-fast", 0, 0, G_OPTION_ARG_NONE, &o->fail_fast, "Stop at the first input that fails", NULL },
     { "dry-run", 'n', 0, G_OPTION_ARG_NONE, &o->dry_run, "Say what would be done, and do nothing", NULL },
     { "quiet", 'q', 0, G_OPTION_ARG_NONE, &o->quiet, "Say nothing but errors", NULL },
+    { "version", 0, 0, G_OPTION_ARG_NONE, &o->version, "Say which version this is, and do nothing", NULL },
     { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &o->arguments, NULL, "INPUT…" },
     G_OPTION_ENTRY_NULL
   };
@@ -154,7 +155,11 @@ vig_options_parse (VigOptions *o, int *argc, char ***argv, GError **error)
   g_option_context_set_summary (context, summary);
   g_option_context_add_main_entries (context, entries, NULL);
   g_option_context_add_group (context, gst_init_get_option_group ());
-  if (!g_option_context_parse (context, argc, argv, error) || !parse_formats (o, formats ? formats : "jsonl,csv,vtt", error)
+  if (!g_option_context_parse (context, argc, argv, error))
+    return FALSE;
+  if (o->version)
+    return TRUE;
+  if (!parse_formats (o, formats ? formats : "jsonl,csv,vtt", error)
       || !parse_rate (o, rate ? rate : "all", error) || !parse_shard (o, shard ? shard : "1/1", error))
     return FALSE;
   o->formats |= (report ? VIG_FORMAT_REPORT : 0) | (sheet ? VIG_FORMAT_CONTACT_SHEET : 0);

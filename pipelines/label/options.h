@@ -43,12 +43,12 @@ typedef struct {
 
   int jobs, decode_threads;
   double stall_timeout;
-  gboolean force, dry_run, retry_failed, fail_fast, quiet;
+  gboolean force, dry_run, retry_failed, fail_fast, quiet, version;
 
   char *model_name, *model_hash;
 } VigOptions;
 
-/* GOptionError */
+/* With @version nothing else is looked at. GOptionError */
 gboolean vig_options_parse (VigOptions *options, int *argc, char ***argv, GError **error);
 void vig_options_clear (VigOptions *options);
 

@@ -33,6 +33,7 @@ typedef struct {
   VigLabelled *labelled;
   GError *error; /* its outputs cannot be written */
   gint state;    /* atomic */
+  gint decoded;  /* atomic: it only waits for the engine */
   gint64 beat;   /* of the job, when it was last looked at */
   double still;  /* seconds since then, in turns of the main loop */
 } Task;
@@ -50,7 +51,7 @@ typedef struct Run {
   VigLoad load;
   double engine;         /* seconds that it was at work for inputs that are done */
   GPtrArray *running;    /* of Task */
-  GAsyncQueue *finished; /* of Task */
+  GAsyncQueue *finished; /* of Task; the run itself: something else has changed */
   guint abandoned;
   gboolean stopping;
 } Run;
@@ -166,6 +167,16 @@ task_free (Task *task)
   g_free (task);
 }
 
+static void
+on_decoded (gpointer data)
+{
+  Task *task = data;
+  if (!g_atomic_int_get (&task->decoded) && g_atomic_int_get (&task->state) == RUNNING) {
+    g_atomic_int_set (&task->decoded, 1);
+    g_async_queue_push (task->run->finished, task->run);
+  }
+}
+
 static gpointer
 work (gpointer data)
 {
@@ -208,6 +219,7 @@ start_next (Run *run, GError **error)
   Task *task = g_new0 (Task, 1);
   *task = (Task) { .run = run, .input = input, .display = vig_input_display (input),
     .key = g_steal_pointer (&key), .job = vig_job_new (run->options, input, run->classifiers) };
+  vig_job_set_decoded (task->job, on_decoded, task);
   g_ptr_array_add (run->running, task);
   g_thread_unref (g_thread_new ("input", work, task));
   return TRUE;
@@ -305,6 +317,17 @@ show (Run *run)
   vig_progress_show (run->progress, &run->totals, running, run->running->len);
 }
 
+/* Files are decoded at once as many as may be. Those that only wait for the engine have a few frames each; but where it is
+ * what takes time, they are not to become ever more. */
+static gboolean
+is_full (const Run *run)
+{
+  guint decoding = 0;
+  for (guint i = 0; i < run->running->len; i++)
+    decoding += !g_atomic_int_get (&((Task *) run->running->pdata[i])->decoded);
+  return decoding >= run->load.limit || run->running->len >= 2 * run->load.limit;
+}
+
 /* Stillness is counted in turns, as in a job. @waited: seconds of this one */
 static gboolean
 watch (Run *run, double waited, GError **error)
@@ -322,7 +345,7 @@ watch (Run *run, double waited, GError **error)
     if (task->still > most)
       ok = abandon (run, task, error);
   }
-  vig_load_look (&run->load, engine, run->running->len >= run->load.limit && run->next < run->todo->len);
+  vig_load_look (&run->load, engine, is_full (run) && run->next < run->todo->len);
   return ok;
 }
 
@@ -339,12 +362,12 @@ label_all (Run *run, GError **error)
 {
   GError *first = NULL;
   while (run->running->len > 0 || (!run->stopping && run->next < run->todo->len)) {
-    while (!first && !run->stopping && run->next < run->todo->len && run->running->len < run->load.limit)
+    while (!first && !run->stopping && run->next < run->todo->len && !is_full (run))
       start_next (run, &first);
-    Task *task = g_async_queue_timeout_pop (run->finished, WAIT_USEC);
-    if (task)
-      finish (run, task, first ? NULL : &first);
-    watch (run, task ? 0 : (double) WAIT_USEC / G_USEC_PER_SEC, first ? NULL : &first);
+    gpointer what = g_async_queue_timeout_pop (run->finished, WAIT_USEC);
+    if (what && what != run)
+      finish (run, what, first ? NULL : &first);
+    watch (run, what ? 0 : (double) WAIT_USEC / G_USEC_PER_SEC, first ? NULL : &first);
     run->stopping |= interrupted != 0 || first != NULL;
     if (run->stopping)
       cancel_all (run);
@@ -418,11 +441,11 @@ label (Run *run, GError **error)
   if (!(run->journal = vig_outputs_open (run->options, error)))
     return VIG_STATUS_NOT_STARTED;
   look_what_is_done (run);
-  vig_load_init (&run->load, (guint) run->options->jobs);
   if (!write_plan (run, error))
     return VIG_STATUS_NOT_STARTED;
   if (run->todo->len > 0 && !(run->classifiers = vig_classifiers_new (run->options, error)))
     return VIG_STATUS_NOT_STARTED;
+  vig_load_init (&run->load, (guint) run->options->jobs, run->classifiers ? vig_classifiers_get_parallel (run->classifiers) : 1);
   run->totals.start = g_get_monotonic_time ();
   if (!label_all (run, error) || !combine (run, error))
     return VIG_STATUS_SOME_FAILED;

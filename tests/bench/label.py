@@ -74,8 +74,7 @@ def memory(model, inputs, footage):
             source = small[i % len(small)]
             os.link(source, os.path.join(folder, "%05d%s" % (i, os.path.splitext(source)[1])))
         output = os.path.join(folder, "labels")
-        # with a fixed number of files at once, since each that runs takes its memory
-        process = subprocess.Popen([LABEL, "-q", "-m", model, "-o", output, "--sample-rate", "5", "--jobs", "4", folder])
+        process = subprocess.Popen([LABEL, "-q", "-m", model, "-o", output, "--sample-rate", "5", folder])
         samples = []
         while process.poll() is None:
             try:

@@ -11,6 +11,10 @@ import time
 LIMIT = 60  # seconds until something hangs
 
 
+class Navigated(Exception):
+    """The page that was asked has been left."""
+
+
 class Browser:
     def __init__(self, folder):
         inner_in, self.out = os.pipe()
@@ -57,6 +61,8 @@ class Browser:
             message = self.receive(until)
             assert message is not None, "no answer to %s" % method
             if message.get("id") == self.n:
+                if "navigated" in message.get("error", {}).get("message", ""):
+                    raise Navigated
                 assert "error" not in message, (method, message["error"])
                 return message["result"]
             self.events.append(message)
@@ -78,10 +84,17 @@ class Browser:
         return result["result"].get("value")
 
     def wait(self, script):
+        """Until a JavaScript expression is true, of this page or one that it is left for meanwhile."""
         until = time.monotonic() + LIMIT
-        while not self.run(script):
+        while not self.is_true(script):
             assert time.monotonic() < until, "never came true: " + script
             time.sleep(0.02)
+
+    def is_true(self, script):
+        try:
+            return self.run(script)
+        except Navigated:
+            return False
 
     def press(self, key):
         for kind in "keyDown", "keyUp":

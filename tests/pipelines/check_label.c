@@ -288,13 +288,13 @@ static void
 test_load (void)
 {
   VigLoad load;
-  vig_load_init (&load, 3);
+  vig_load_init (&load, 3, 1);
   for (int i = 0; i < 3; i++) {
     load.since = load.since ? g_get_monotonic_time () - 2 * G_USEC_PER_SEC : 0;
     vig_load_look (&load, 0, TRUE);
     g_assert_cmpuint (load.limit, ==, 3); /* what the user says */
   }
-  vig_load_init (&load, 0);
+  vig_load_init (&load, 0, 1);
   const guint first = load.limit;
   vig_load_look (&load, 0, TRUE); /* nothing to compare with yet */
   g_assert_cmpuint (load.limit, ==, first);
@@ -306,12 +306,18 @@ test_load (void)
   load.since = g_get_monotonic_time () - 10 * G_USEC_PER_SEC;
   vig_load_look (&load, 10, TRUE); /* the engine is at work */
   g_assert_cmpuint (load.limit, ==, first + 1);
+  load.parallel = 2;
   load.since = g_get_monotonic_time () - 10 * G_USEC_PER_SEC;
-  vig_load_look (&load, 10, FALSE); /* fewer run than may */
+  vig_load_look (&load, 20, TRUE); /* half of it */
+  g_assert_cmpuint (load.limit, ==, first + 2);
+  load.parallel = 1;
+  load.limit = first + 1;
+  load.since = g_get_monotonic_time () - 10 * G_USEC_PER_SEC;
+  vig_load_look (&load, 20, FALSE); /* fewer run than may */
   g_assert_cmpuint (load.limit, ==, first + 1);
   for (int i = 0; i < 1000; i++) {
     load.since = g_get_monotonic_time () - 10 * G_USEC_PER_SEC;
-    vig_load_look (&load, 10, TRUE);
+    vig_load_look (&load, 20, TRUE);
   }
   g_assert_cmpuint (load.limit, ==, load.most);
 }

@@ -3,28 +3,23 @@
 """The work of tests/bench/cpu, which see: contenders in processes of their own, measured in turn, one at a time.
 
 A contender of a point (model, size, batch) is tools/bench_worker.py, started once and stopped (SIGSTOP) while it is not its
-turn, or a program that is started for each round. A window is one contender's round. It is thrown away and measured
-again when, meanwhile, other processes (or the host: steal) took more than --quiet cores.
+turn, or a program that is started for each round (tools/bench_turns.py).
 """
-import argparse
-import atexit
 import json
 import os
 import shlex
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 import numpy as np
 
 import vig_weights
+from bench_turns import (BUILD, MIN_ROUNDS, PEAK, TOOLS, TRIES, Missing, Products, Worker, begin, flops, met, parser, rounds,
+                         run_json, watched)
 from bench_worker import model_path
 
-TOOLS = os.path.dirname(os.path.abspath(__file__))
-BUILD = os.path.join(os.path.dirname(TOOLS), "build")
 FIRST = "vig_t:224:1"  # the point that has everything
 POINTS = FIRST + ",vig_t:224:8,vig_t:1024:1,vig_s:224:1,vig_t:448:1,vig_s:224:8,vig_s:448:1,vig_s:1024:1"
 CLASS = {"vig_t": "deit_t", "vig_s": "deit_s"}  # the one of the same size
@@ -34,44 +29,9 @@ COMPILED = ["torch-compiled-fp32", "torch-compiled-bf16"]  # a minute or two eac
 AVX2 = {"VIG_CPU_MASK": "1", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "OPENBLAS_CORETYPE": "Haswell"}
 # Of the largest logit, from libvig's in fp32 (DeiT: from PyTorch's in fp32): whoever is further off is not timed.
 LIMITS = {"fp32": 1e-3, "bf16": 6e-2, "int8": 0.25}
-TRIES = 4       # windows for each one wanted
-MIN_ROUNDS = 3  # of a point, also past its time
 FRAME = "1920x1080"
-TICKS = os.sysconf("SC_CLK_TCK")
 
-
-# ---- the machine's load ----------------------------------------------------------------------------------------------
-
-def machine_seconds():
-    """CPU time that all processes have spent, and that the host has taken away."""
-    with open("/proc/stat", encoding="ascii") as f:
-        user, nice, system, _, _, irq, softirq, steal, *_ = (int(x) for x in f.readline().split()[1:])
-    return (user + nice + system + irq + softirq + steal) / TICKS
-
-
-def own_seconds(pids):
-    """CPU time of this process, what it has waited for, and the living processes `pids`."""
-    t = os.times()
-    total = t.user + t.system + t.children_user + t.children_system
-    for pid in pids:
-        with open("/proc/%d/stat" % pid, encoding="utf-8") as f:
-            total += sum(int(x) for x in f.read().rsplit(")", 1)[1].split()[11:15]) / TICKS
-    return total
-
-
-def watched(run, pids):
-    """(result of run(), cores that others used meanwhile)."""
-    busy, own, start = machine_seconds(), own_seconds(pids), time.monotonic()
-    result = run()
-    wall = time.monotonic() - start
-    return result, ((machine_seconds() - busy) - (own_seconds(pids) - own)) / wall
-
-
-# ---- contenders: .key, .label, .model, .precision, .bytes, .pids, .round(seconds) -> milliseconds of a batch, .end() ----
-
-class Missing(Exception):
-    pass
-
+# ---- contenders: also .key, .label, .model, .precision, .bytes; rounds in milliseconds of a batch ----------------------
 
 def environment(isa, compiled=False):
     """torch.compile: what it builds lacks PyTorch's library of vector mathematics (SLEEF), and is kept for the next run."""
@@ -81,73 +41,21 @@ def environment(isa, compiled=False):
     return env
 
 
-class Worker:
+class Runtime(Worker):
     """A runtime with a model. engine: of bench_worker.ENGINES, with @avx2 behind it: as on a machine without more."""
 
     def __init__(self, engine, model, size, batch, args, folder):
         self.key, self.model, (engine, _, isa) = engine, model, engine.partition("@")
         self.precision = engine.rsplit("-", 1)[1]
-        self.process = subprocess.Popen(
-            [sys.executable, TOOLS + "/bench_worker.py", engine, model, str(size), str(batch), str(args.threads), folder],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=environment(isa, "compiled" in engine))
-        atexit.register(self.process.kill)  # a stopped one would stay
-        self.pids = [self.process.pid]
-        ready = self.answer()
-        self.label = ready["ready"] + (", AVX2 only" if isa and "avx2" not in ready["ready"] else "")
-        self.bytes, self.logits = ready["bytes"], np.load(ready["logits"])
-        self.process.send_signal(signal.SIGSTOP)
-
-    def answer(self):
-        line = self.process.stdout.readline()
-        answer = json.loads(line) if line else {"missing": "it ended without a word"}
-        if "missing" in answer:
-            self.end()
-            raise Missing(answer["missing"])
-        return answer
-
-    def round(self, seconds):
-        self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.write(json.dumps({"seconds": seconds}) + "\n")
-        self.process.stdin.flush()
-        ms = self.answer()["ms"]
-        self.process.send_signal(signal.SIGSTOP)
-        return statistics.median(ms)
-
-    def end(self):
-        self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.close()
-        self.process.wait()
+        super().__init__([sys.executable, TOOLS + "/bench_worker.py", engine, model, str(size), str(batch), str(args.threads),
+                          folder], environment(isa, "compiled" in engine))
+        name = self.ready["ready"]
+        self.label = name + (", AVX2 only" if isa and "avx2" not in name else "")
+        self.bytes, self.logits = self.ready["bytes"], np.load(self.ready["logits"])
 
 
-class Products:
-    """oneDNN alone, bench-products. shapes: [(count, rows, n, k)]"""
-    model, pids, bytes = "", [], None
-
-    def __init__(self, key, label, precision, shapes, args, isa=""):
-        self.key, self.label, self.precision = key, label + (", AVX2 only" if isa else ""), precision
-        self.shapes = ["%dx%dx%dx%d" % shape for shape in shapes]
-        self.env = {**environment(isa), "OMP_NUM_THREADS": str(args.threads), "OMP_PROC_BIND": "true"}
-
-    def round(self, seconds):
-        return run_json([BUILD + "/tests/bench/bench-products", self.precision, str(seconds), *self.shapes], self.env)["ms"]
-
-    def end(self):
-        pass
-
-
-def run_json(command, env=None):
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
-    if done.returncode:
-        raise Missing(done.stderr.strip())
-    return json.loads(done.stdout)
-
-
-PEAK = [(1, 2048, 2048, 2048)]
-
-
-def flops(shapes):
-    return sum(2 * count * rows * n * k for count, rows, n, k in shapes)
+def products(key, label, precision, shapes, args, isa):
+    return Products(key, label + (", AVX2 only" if isa else ""), precision, shapes, args.threads, environment(isa))
 
 
 def products_of(model, size, batch):
@@ -183,7 +91,7 @@ def workers(engines, model, size, batch, args, folder):
     right = []
     for engine in engines:
         try:
-            worker = Worker(engine, model, size, batch, args, folder)
+            worker = Runtime(engine, model, size, batch, args, folder)
         except Missing as e:
             print("  missing: %s, %s: %s" % (engine, model, e), flush=True)
             continue
@@ -207,27 +115,10 @@ def contenders_of(model, size, batch, args, folder):
     for isa in ("", "@avx2") if first else ("",):
         for precision in ("fp32", "bf16") if not isa else ("fp32",):
             name = "-" + precision + isa
-            result.append(Products("peak" + name, "oneDNN, 2048 x 2048 x 2048", precision, PEAK, args, isa))
-            result.append(Products("products" + name, "oneDNN, all its products alone", precision, shapes, args, isa))
+            result.append(products("peak" + name, "oneDNN, 2048 x 2048 x 2048", precision, PEAK, args, isa))
+            result.append(products("products" + name, "oneDNN, all its products alone", precision, shapes, args, isa))
     return (result + workers(ours + peers + avx2, model, size, batch, args, folder)
             + workers(peers, CLASS[model], size, batch, args, folder))
-
-
-def rounds(contenders, time_left, args):
-    """{contender: [ms a batch of each quiet window]}, and how many windows were thrown away. Whoever began ends next."""
-    times, thrown, everyone = {c: [] for c in contenders}, 0, [pid for c in contenders for pid in c.pids]
-    end = time.monotonic() + time_left
-    for r in range(args.rounds):
-        if r >= MIN_ROUNDS and time.monotonic() > end:
-            break
-        for c in contenders if r % 2 == 0 else contenders[::-1]:
-            for _ in range(TRIES):
-                ms, others = watched(lambda: c.round(args.seconds), everyone)
-                if others <= args.quiet:
-                    times[c].append(ms)
-                    break
-                thrown += 1
-    return times, thrown
 
 
 def rows_of(times, model, size, batch):
@@ -421,11 +312,6 @@ def numbers(f, rates, preprocess):
     yield ("  beside the engine alone", ">= 0.95", vig and alone and vig / alone, None)
 
 
-def met(asked, value):
-    sign, limit = asked.split()
-    return {">=": value >= float(limit), "<=": value <= float(limit), "<": value < float(limit)}[sign]
-
-
 def summary(machine, points, rates, preprocess):
     print("\nAsked for (two cores with AVX-512 and AMX), and measured on %s" % machine)
     print("  %-90s %8s %9s  %s" % ("", "asked", "measured", "with all products at the measured peak, and nothing else"))
@@ -442,18 +328,12 @@ def summary(machine, points, rates, preprocess):
 
 
 def parse():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap = parser(__doc__, 9, 0.5)
     ap.add_argument("--points", default=POINTS, metavar="MODEL:SIZE:BATCH,…")
     ap.add_argument("--peers", default="torch,ort,openvino", help="beginnings of names: torch,ort,openvino")
-    ap.add_argument("--rounds", type=int, default=9, help="of each point at most (9)")
-    ap.add_argument("--seconds", type=float, default=0.5, help="of a window (0.5)")
     ap.add_argument("--point-seconds", type=float, default=40,
                     help="no new round of a point after that (40; the first point: twice that)")
-    ap.add_argument("--threads", type=int, default=0, help="of everybody (one a core)")
-    ap.add_argument("--quiet", type=float, default=0.1, metavar="CORES")
-    ap.add_argument("--quick", action="store_true")
     ap.add_argument("--no-pipeline", action="store_true")
-    ap.add_argument("--json", metavar="FILE")
     args = ap.parse_args()
     if args.quick:
         args.points, args.rounds, args.seconds = FIRST, MIN_ROUNDS, 0.3
@@ -463,12 +343,7 @@ def parse():
 
 def main():
     args = parse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # through atexit
-    with open("/proc/cpuinfo", encoding="utf-8") as f:
-        info = dict(map(str.strip, line.split(":", 1)) for line in f if ":" in line)
-    has = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in info.get("flags", "").split()]
-    machine = "%s, %d threads (%s)" % (info.get("model name", "a machine without a name"), args.threads, " ".join(has))
-    print("%s, load %.2f, %s" % (machine, os.getloadavg()[0], time.strftime("%F", time.gmtime())))
+    machine = begin(args)
     print("Medians of windows in turns; spread: between their quartiles; x libvig: times libvig in bf16; of peak: of that\n"
           "precision's product of 2048 in oneDNN; memory: what a forward adds to the process")
     points, rates, preprocess = [], {}, None

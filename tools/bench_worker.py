@@ -170,29 +170,37 @@ def touched(run):
 
 # ---- rounds ----------------------------------------------------------------------------------------------------------
 
+def only_answers():
+    """From here on whatever a runtime prints is not an answer."""
+    global ANSWERS
+    ANSWERS = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+
 def say(**words):
     ANSWERS.write(json.dumps(words) + "\n")
     ANSWERS.flush()
 
 
-def timed(forward, x):
+def timed(run):
     start = time.perf_counter()
-    forward(x)
+    run()
     return 1e3 * (time.perf_counter() - start)
 
 
-def warm_up(forward, x, seconds):
-    end = time.monotonic() + seconds
-    timed(forward, x)
-    while time.monotonic() < end:
-        timed(forward, x)
-
-
-def round_of(forward, x, seconds):
+def repeated(run, seconds):
     times, end = [], time.monotonic() + seconds
     while not times or time.monotonic() < end:
-        times.append(timed(forward, x))
+        times.append(timed(run))
     return times
+
+
+def round_of(run, seconds, last):
+    """Milliseconds of each run; last: of the one before, 0: there was none. Who takes longer than the round is warm soon
+    enough."""
+    if last < 1e3 * seconds:
+        repeated(run, seconds / 10)
+    return repeated(run, seconds)
 
 
 def main():
@@ -212,13 +220,10 @@ def main():
     times = [0]
     for line in sys.stdin:
         seconds = json.loads(line)["seconds"]
-        if times[-1] < 1e3 * seconds:  # whose forwards are longer is warm soon enough
-            warm_up(forward, x, seconds / 10)
-        times = round_of(forward, x, seconds)
+        times = round_of(lambda: forward(x), seconds, times[-1])
         say(ms=times)
 
 
 if __name__ == "__main__":
-    ANSWERS = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a runtime prints is not an answer
+    only_answers()
     main()

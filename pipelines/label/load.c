@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "load.h"
 
-#include <sys/resource.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #define LOOK_USEC G_USEC_PER_SEC
-#define BUSY 0.9
+#define IDLE 0.1
 /* While one file waits for the engine, or is opened or written, another is decoded. */
 #define FIRST_PER_CORE 2
 #define MOST_PER_CORE 4 /* each holds some frames, and a decoder */
 
-static double
-get_cpu (void)
+double
+vig_load_get_idle (void)
 {
-  struct rusage usage;
-  getrusage (RUSAGE_SELF, &usage);
-  return (double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + 1e-6 * (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+  unsigned long long idle = 0, waiting = 0; /* for a disk, too, cores are free */
+  FILE *stat = fopen ("/proc/stat", "re");
+  if (stat && fscanf (stat, "cpu %*u %*u %*u %llu %llu", &idle, &waiting) != 2)
+    idle = waiting = 0;
+  if (stat)
+    fclose (stat);
+  return (double) (idle + waiting) / (double) sysconf (_SC_CLK_TCK);
 }
 
 void
@@ -27,16 +32,17 @@ vig_load_init (VigLoad *load, guint jobs, guint parallel)
 }
 
 void
-vig_load_look (VigLoad *load, double engine, gboolean full)
+vig_load_look (VigLoad *load, double idle, double engine, gboolean full)
 {
   const gint64 now = g_get_monotonic_time ();
   if (load->since != 0 && now - load->since < LOOK_USEC)
     return;
-  const double cpu = get_cpu (), wall = (double) (now - load->since) / G_USEC_PER_SEC;
-  const gboolean idle = cpu - load->cpu < BUSY * wall * g_get_num_processors () && engine - load->engine < BUSY * wall * load->parallel;
-  if (load->since != 0 && full && idle && load->limit < load->most)
+  const double wall = (double) (now - load->since) / G_USEC_PER_SEC;
+  const gboolean cores = idle - load->idle > IDLE * wall * g_get_num_processors ();
+  const gboolean room = engine - load->engine < (1 - IDLE) * wall * load->parallel;
+  if (load->since != 0 && full && cores && room && load->limit < load->most)
     load->limit++;
   load->since = now;
-  load->cpu = cpu;
+  load->idle = idle;
   load->engine = engine;
 }

@@ -5,18 +5,22 @@
 
 #include <glib.h>
 
-/* @parallel: batches that the engine computes at once; @cpu, @engine: seconds of processor time, and that it was at work for
- * one of them, when it was last looked at */
+/* @parallel: batches that the engine computes at once; @idle, @engine: seconds that cores had nothing to do, and that it was
+ * at work for one of them, when it was last looked at */
 typedef struct {
   guint limit, most, parallel;
   gint64 since; /* monotonic time; 0: not yet */
-  double cpu, engine;
+  double idle, engine;
 } VigLoad;
 
 /* @jobs: what the user says; 0: nothing */
 void vig_load_init (VigLoad *load, guint jobs, guint parallel);
 
-/* As often as one likes. @engine: seconds that it was at work since the beginning; @full: as many run as may */
-void vig_load_look (VigLoad *load, double engine, gboolean full);
+/* Seconds that this machine's cores, taken together, had nothing to do, since it was started: whoever else uses them leaves none.
+ * 0 where that cannot be read */
+double vig_load_get_idle (void);
+
+/* As often as one likes. @idle: vig_load_get_idle(); @engine: seconds that it was at work since the beginning; @full: as many run as may */
+void vig_load_look (VigLoad *load, double idle, double engine, gboolean full);
 
 #endif

@@ -345,7 +345,7 @@ watch (Run *run, double waited, GError **error)
     if (task->still > most)
       ok = abandon (run, task, error);
   }
-  vig_load_look (&run->load, engine, is_full (run) && run->next < run->todo->len);
+  vig_load_look (&run->load, vig_load_get_idle (), engine, is_full (run) && run->next < run->todo->len);
   return ok;
 }
 

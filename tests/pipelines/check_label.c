@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <glib/gstdio.h>
 
@@ -284,42 +285,50 @@ test_full (void)
 
 /* ---- how many at once ---- */
 
+/* What ten seconds of @idle cores and @engine at work make of the limit */
+static guint
+look_again (VigLoad *load, double idle, double engine, gboolean full)
+{
+  load->since = g_get_monotonic_time () - 10 * G_USEC_PER_SEC;
+  vig_load_look (load, load->idle + 10 * idle * g_get_num_processors (), load->engine + 10 * engine * load->parallel, full);
+  return load->limit;
+}
+
 static void
 test_load (void)
 {
   VigLoad load;
   vig_load_init (&load, 3, 1);
-  for (int i = 0; i < 3; i++) {
-    load.since = load.since ? g_get_monotonic_time () - 2 * G_USEC_PER_SEC : 0;
-    vig_load_look (&load, 0, TRUE);
-    g_assert_cmpuint (load.limit, ==, 3); /* what the user says */
-  }
-  vig_load_init (&load, 0, 1);
+  vig_load_look (&load, 0, 0, TRUE);
+  g_assert_cmpuint (look_again (&load, 1, 0, TRUE), ==, 3); /* what the user says */
+
+  vig_load_init (&load, 0, 2);
   const guint first = load.limit;
-  vig_load_look (&load, 0, TRUE); /* nothing to compare with yet */
+  vig_load_look (&load, 1e6, 0, TRUE); /* nothing to compare with yet */
   g_assert_cmpuint (load.limit, ==, first);
-  vig_load_look (&load, 0, TRUE); /* too soon */
+  vig_load_look (&load, 2e6, 0, TRUE); /* too soon */
   g_assert_cmpuint (load.limit, ==, first);
-  load.since = g_get_monotonic_time () - 10 * G_USEC_PER_SEC;
-  vig_load_look (&load, 0.1, TRUE); /* all idle */
-  g_assert_cmpuint (load.limit, ==, first + 1);
-  load.since = g_get_monotonic_time () - 10 * G_USEC_PER_SEC;
-  vig_load_look (&load, 10, TRUE); /* the engine is at work */
-  g_assert_cmpuint (load.limit, ==, first + 1);
-  load.parallel = 2;
-  load.since = g_get_monotonic_time () - 10 * G_USEC_PER_SEC;
-  vig_load_look (&load, 20, TRUE); /* half of it */
-  g_assert_cmpuint (load.limit, ==, first + 2);
-  load.parallel = 1;
-  load.limit = first + 1;
-  load.since = g_get_monotonic_time () - 10 * G_USEC_PER_SEC;
-  vig_load_look (&load, 20, FALSE); /* fewer run than may */
-  g_assert_cmpuint (load.limit, ==, first + 1);
-  for (int i = 0; i < 1000; i++) {
-    load.since = g_get_monotonic_time () - 10 * G_USEC_PER_SEC;
-    vig_load_look (&load, 20, TRUE);
-  }
+  g_assert_cmpuint (look_again (&load, 1, 0, TRUE), ==, first + 1);
+  g_assert_cmpuint (look_again (&load, 1, 1, TRUE), ==, first + 1); /* the engine is at work */
+  g_assert_cmpuint (look_again (&load, 0.05, 0, TRUE), ==, first + 1); /* the cores are, for whomever */
+  g_assert_cmpuint (look_again (&load, 1, 0.5, FALSE), ==, first + 1); /* fewer run than may */
+  g_assert_cmpuint (look_again (&load, 0.2, 0.5, TRUE), ==, first + 2);
+  for (int i = 0; i < 1000; i++)
+    look_again (&load, 1, 0, TRUE);
   g_assert_cmpuint (load.limit, ==, load.most);
+}
+
+/* Seconds that cores had nothing to do: no more than there were */
+static void
+test_load_idle (void)
+{
+  const double first = vig_load_get_idle ();
+  const gint64 start = g_get_monotonic_time ();
+  g_usleep (300000);
+  const double rest = vig_load_get_idle () - first, most = 1e-6 * (double) (g_get_monotonic_time () - start);
+  g_assert_cmpfloat (first, >, 0);
+  g_assert_cmpfloat (rest, >, -0.1); /* what is waited for a disk may become less */
+  g_assert_cmpfloat (rest, <=, (most + 0.1) * (double) sysconf (_SC_NPROCESSORS_CONF));
 }
 
 int
@@ -336,5 +345,6 @@ main (int argc, char **argv)
   g_test_add_func ("/label/files", test_files);
   g_test_add_func ("/label/files/full", test_full);
   g_test_add_func ("/label/load", test_load);
+  g_test_add_func ("/label/load/idle", test_load_idle);
   return g_test_run ();
 }

@@ -55,7 +55,8 @@ parse (Options *o, int *argc, char ***argv, GError **error)
       "log_decay_fw and log_decay_bw [batch, heads, tokens, dk] (or without dk: one of each head) and state_fw and state_bw\n"
       "[batch, heads, dk, dv]; all without batch, if there is one sequence. States may be left out (zeros). A direction without\n"
       "log decays is left out, but if neither has any, both are computed without gates. OUT gets o_fw, o_bw and o_sum as v is,\n"
-      "in the precision, and end_fw and end_bw as states are, in F32, of the directions that are computed.\n\n"
+      "in the precision, and end_fw and end_bw as states are, in F32, of the directions that are computed. Tensors of other\n"
+      "names are not used, which is told.\n\n"
       "The status is 0, or 1 after an error that is told, or 2 after options that make no sense.\n\n"
       "Example:\n"
       "  vig-gla --precision bf16 --form split in.safetensors out.safetensors\n");
@@ -301,6 +302,22 @@ write_results (const Task *task, const char *path, GError **error)
   return g_file_set_contents (path, (const char *) bytes->data, bytes->len, error);
 }
 
+/* A state or a direction that is misspelt would be taken for one that is left out. */
+static void
+tell_unused (const Task *task, const VigSafetensors *file)
+{
+  for (guint i = 0; i < file->tensors->len; i++) {
+    const char *name = g_array_index (file->tensors, VigTensor, i).name;
+    gboolean known = FALSE; /* results as well: IN may be the OUT of another run, or a golden */
+    for (guint j = 0; j < N_INPUTS; j++)
+      known |= strcmp (name, input_names[j]) == 0;
+    for (guint j = 0; j < N_RESULTS; j++)
+      known |= strcmp (name, result_names[j]) == 0;
+    if (!known)
+      fprintf (stderr, "vig-gla: %s: tensor %s is not used\n", task->path, name);
+  }
+}
+
 static gboolean
 run (const Options *o, GError **error)
 {
@@ -319,6 +336,7 @@ run (const Options *o, GError **error)
       g_set_error (error, VIG_ERROR, VIG_ERROR_FILE, "%s: expected a tensor \"%s\", found none", task.path, input_names[i]);
       return FALSE;
     }
+  tell_unused (&task, file);
   if (!check_shapes (&task, error))
     return FALSE;
   read_shape (&task);

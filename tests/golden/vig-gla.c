@@ -160,6 +160,21 @@ test_one_direction (void)
   g_assert_cmpuint (bw->tensors->tensors->len, ==, 3);
 }
 
+/* A name that means nothing is told, and the rest computed. */
+static void
+test_unused (void)
+{
+  g_autoptr (GoldenFile) golden = golden_open ("gla/len17_state.safetensors");
+  VigTensor tensors[7];
+  guint n = some_of (golden, "", tensors);
+  tensors[5].name = "state_forward";
+  save ("in.safetensors", tensors, n);
+  Run *r = run ("in.safetensors out.safetensors");
+  g_assert_cmpint (r->status, ==, 0);
+  g_assert_cmpstr (r->err, ==, "vig-gla: in.safetensors: tensor state_forward is not used\n");
+  run_free (r);
+}
+
 /* A golden whose gates are all 0, without them. */
 static void
 test_no_gates (void)
@@ -339,6 +354,7 @@ main (int argc, char **argv)
   if (!device) {
     g_test_add_func ("/vig-gla/one-direction", test_one_direction);
     g_test_add_func ("/vig-gla/no-gates", test_no_gates);
+    g_test_add_func ("/vig-gla/unused", test_unused);
     g_test_add_func ("/vig-gla/batch", test_batch);
     g_test_add_func ("/vig-gla/help", test_help);
     g_test_add_func ("/vig-gla/refused", test_refused);

@@ -6,6 +6,7 @@ Ours is tests/bench/bench-gla, one process for each way of running; each family 
 points. All tensors are [batch, heads, tokens, channels], dense, but for flash-linear-attention's, which it wants with the
 tokens first.
 """
+import argparse
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ LIMITS = {"fp32": 1e-5, "bf16": 1e-2}  # ours, of the largest output
 DIRECTIONS = {"forward": "causal attention", "both": "full attention"}
 FAMILIES = {"torch": "PyTorch", "fla": "flash-linear-attention", "original": "the original Triton kernels"}
 ASKED, ASKED_TIMES = "64/64", 5  # the dk/dv that numbers were asked for: a peer may take longer there
+FLAT, FLAT_ROUNDS, FLAT_SECONDS = 1024, 25, 30  # tokens from which on one should cost the same: a few percent, below the noise
 SEQUENCES = 64    # of a decode step
 LARGE = 1 << 29   # bytes of the stream that memory is measured with
 
@@ -214,6 +216,26 @@ def forms(args, limits):
     return result
 
 
+def flat(args):
+    """Lengths beside each other, in turns, for points that lie minutes apart find the machine in different moods:
+    {direction: a token's most beside that of FLAT tokens}"""
+    lengths = [n for n in args.lengths if n >= FLAT]
+    if args.device != "cpu" or len(lengths) < 2 or lengths[0] != FLAT:
+        return {}
+    print("\nTime a token: dk/dv %s, %d heads, bf16, ns (beside %d tokens)" % (ASKED, args.heads, FLAT), flush=True)
+    result = {}
+    for direction in DIRECTIONS:
+        contenders = {n: c for n in lengths for c in started(
+            Ours, args, str(n), direction, "bf16", shape_of(args, n, *(int(x) for x in ASKED.split("/"))))}
+        times = measured(list(contenders.values()), argparse.Namespace(
+            **{**vars(args), "rounds": FLAT_ROUNDS, "point_seconds": FLAT_SECONDS}))
+        each = {n: 1e6 * times[c][0] / (n * args.batch) for n, c in contenders.items() if c in times}
+        if FLAT in each and len(each) > 1:
+            result[direction] = max(ns for n, ns in each.items() if n != FLAT) / each[FLAT]
+            print("  %-8s %s" % (direction, ", ".join("%d: %.0f (%.2f)" % (n, ns, ns / each[FLAT]) for n, ns in each.items())), flush=True)
+    return result
+
+
 def decode(args):
     """A step of many sequences beside reading and writing their states: {"dk/dv": ratio}"""
     print("\nOne decode step of %d sequences of %d heads, bf16, beside reading and writing their states once" % (
@@ -277,7 +299,7 @@ def table(points):
             ms(where, "forward", "fp32"), ms(where, "both", "fp32")))
 
 
-def numbers(f, decoded, device):
+def numbers(f, flatness, decoded, device):
     """(what, asked for, measured or None)"""
     shape = ASKED
 
@@ -306,19 +328,16 @@ def numbers(f, decoded, device):
             yield from sdpa(1024, 4, precision)
             yield from sdpa(16384, 30, precision)
         for direction in DIRECTIONS:
-            per = [f.get(shape, tokens, direction, "bf16", what="ns_per_token") for tokens in (1024, 4096, 16384, 65536)]
-            known = [x for x in per if x]
-            yield ("%s, time a token from 1024 to 65536: most beside 1024's" % direction, "<= 1.1",
-                   max(known) / per[0] if per[0] and len(known) > 1 else None)
+            yield ("%s, time a token from %d to 65536: most beside %d's" % (direction, FLAT, FLAT), "<= 1.1", flatness.get(direction))
         yield halves(1024)
         yield halves(16384)
     yield ("decode step of %d sequences, 64/64, beside its states" % SEQUENCES, "<= 1.5", decoded.get(shape))
 
 
-def summary(machine, points, decoded, device):
+def summary(machine, points, flatness, decoded, device):
     print("\nAsked for (dk 64, dv 64), and measured on %s" % machine)
     result = []
-    for what, asked, value in numbers(Figures(points), decoded, device):
+    for what, asked, value in numbers(Figures(points), flatness, decoded, device):
         print("  %-80s %8s %9s" % (what, asked, "-" if value is None else "%.3g%s" % (value, "" if met(asked, value) else "*")))
         if value is not None:
             result.append(dict(what=what, asked=asked, measured=value, met=met(asked, value)))
@@ -397,16 +416,16 @@ def main():
     points = [point(args, peers, limits, dk, dv, tokens) for dk, dv in args.shapes for tokens in args.lengths]
     for worker in peers.values():
         worker.end()
-    by_form, decoded = forms(args, limits), decode(args)
+    by_form, flatness, decoded = forms(args, limits), flat(args), decode(args)
     table(points)
-    asked = summary(machine, points, decoded, args.device)
+    asked = summary(machine, points, flatness, decoded, args.device)
     print("  %.1f minutes" % ((time.monotonic() - start) / 60))
     if args.plot:
         plot(args.plot, machine, points, args)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as f:
-            json.dump(dict(machine=machine, peaks=limits[0], memory=limits[1], points=points, forms=by_form, decode=decoded,
-                           asked=asked), f, indent=1)
+            json.dump(dict(machine=machine, peaks=limits[0], memory=limits[1], points=points, forms=by_form, flat=flatness,
+                           decode=decoded, asked=asked), f, indent=1)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import tap
 
 CAMERAS, TWO, PLUGINS, MODEL = map(os.path.abspath, sys.argv[1:5])
 SANITIZER = sys.argv[5]
-PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/vigclassify.md")
+DOCS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs")
 EXAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../pipelines/example")
 LIMIT = 100  # seconds until something hangs
 ENDLESS = "testbin://video,pattern=smpte,caps=[video/x-raw,width=320,height=240,framerate=25/1]"
@@ -221,11 +221,15 @@ def test_two_classifiers_interrupted():
     watchdog.cancel()
 
 
+def lines_of(page):
+    with open(os.path.join(DOCS, page), encoding="utf-8") as f:
+        return [line.strip() for line in f if line.startswith("    gst-launch-1.0 ")]
+
+
 def test_clips_of_the_page():
     if SANITIZER != "none":
         raise tap.Skip("gst-launch cannot load a plugin that is built with a sanitizer")
-    with open(PAGE) as f:
-        lines = [line.strip() for line in f if line.startswith("    gst-launch-1.0 ") and "clip-mode=" in line]
+    lines = [line for line in lines_of("vigclassify.md") if "clip-mode=" in line]
     assert len(lines) >= 3 and any("enter-threshold=" in line for line in lines), lines
     for line in lines:
         here = line.replace("video.mp4", "two.mkv").replace("models/camera-health.safetensors", MODEL)
@@ -244,6 +248,24 @@ def example(*arguments, sink=None):
     assert done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, (done.stdout, done.stderr)
     assert "vig-label" in done.stdout, done.stdout
     return done
+
+
+def test_overlay_and_publish_of_the_pages():
+    """Whole lines; what begins with … needs a broker, and is tested with one elsewhere."""
+    if SANITIZER != "none":
+        raise tap.Skip("gst-launch cannot load a plugin that is built with a sanitizer")
+    os.makedirs("out", exist_ok=True)
+    env = dict(ENV, GST_PLUGIN_FEATURE_RANK="fakevideosink:MAX")
+    lines = lines_of("vigoverlay.md") + lines_of("vigpublish.md")
+    assert len(lines) == 3, lines
+    for line in lines:
+        here = line.replace("out/annotated.mp4", "two.mkv").replace("video.mp4", "two.mkv").replace("models/camera-health.safetensors", MODEL)
+        done = subprocess.run(shlex.split(here), env=env, text=True, capture_output=True, timeout=LIMIT)
+        assert done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, (line, done.stdout, done.stderr)
+        if "vigpublish" in line:
+            published = [json.loads(row) for row in done.stdout.splitlines()]
+            assert len([row for row in published if row["type"] == "result"]) == 25, done.stdout
+    assert os.path.getsize("out/00.png") > 100
 
 
 def grey(path):

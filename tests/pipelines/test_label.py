@@ -23,6 +23,7 @@ import tap
 
 LABEL, PLUGINS, MODEL, CLIP_MODEL, HANG = map(os.path.abspath, sys.argv[1:6])
 SANITIZER = sys.argv[6]
+PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/vig-label.md")
 LIMIT = 200  # seconds until something hangs
 ALL_FORMATS = "jsonl,csv,vtt,labelstudio"
 
@@ -291,6 +292,26 @@ def test_inputs():
         assert "long.txt: line 1: expected at most" in expect(2, "-n", "long.txt")[1]
     finally:
         os.unlink("good/same.mkv")
+
+
+def test_lines_of_the_page():
+    """Those at its head, in order, with what there is here."""
+    with open(PAGE, encoding="utf-8") as f:
+        page = [line.strip() for line in f.read().partition("\n| ")[0].splitlines() if line.startswith("    ") and "[options]" not in line]
+    assert len(page) == 3 and all("vig-label " in line for line in page), page
+    os.mkdir("page")
+    os.mkdir("page/bin")
+    os.symlink(LABEL, "page/bin/vig-label")
+    env = dict(ENV, PATH=os.path.abspath("page/bin") + ":" + ENV["PATH"], VIG_MODEL_DIR=os.path.dirname(CLIP_MODEL))
+    here = {"models/camera-health.safetensors": MODEL, "~/recordings": "../good/sub", "a.mp4": "../good/sub/turned.mp4", "b/*.mkv": "../good/*.mkv",
+            "http://host/c.mp4": "file://%s/good/clip2.webm" % os.getcwd(), "/archive": os.path.abspath("good")}
+    for line in page:
+        for there, instead in here.items():
+            line = line.replace(there, instead)
+        done = subprocess.run(["bash", "-c", "set -o pipefail; " + line], cwd="page", env=env, capture_output=True, text=True, timeout=LIMIT)
+        assert done.returncode == 0, (line, done)
+    assert order(expect(0, "-n", "--model", CLIP_MODEL, "-o", "page/labels", "good/sub/turned.mp4")[0]) == []  # the last line's
+    assert os.path.exists("page/labels/index.html") and os.path.exists("page/labels/all.jsonl"), os.listdir("page/labels")
 
 
 def test_odd_names():

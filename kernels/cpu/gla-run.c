@@ -410,7 +410,8 @@ fetch_token (const Walk *w, const Output *to, int i)
     prefetch (to->between, (size_t) (t - w->piece * w->s->piece) * (size_t) a->dv + (size_t) first, columns, VIG_TYPE_F32);
 }
 
-/* q, k and d of the chunk's n tokens from t on, and the sum of their log decays; of tokens that are missing, k is 0 and d 1. */
+/* q, k and d of the chunk's n tokens from t on, and the sum of their log decays; of tokens that are missing d is 1, and nobody
+ * looks at q and k. */
 static void
 chunk_load (const Walk *w, int t, int n, bool queries, Scratch *s)
 {
@@ -423,7 +424,6 @@ chunk_load (const Walk *w, int t, int n, bool queries, Scratch *s)
     widen (a->k, at (w, a->k_at, token), a->type, a->dk, padded, s->k + i * padded);
     load_gates (w, token, padded, s->d + i * padded);
   }
-  memset (s->k + n * padded, 0, sizeof (float) * (size_t) ((C - n) * padded));
   memset (s->d + n * padded, 0, sizeof (float) * (size_t) ((C - n) * padded));
   for (int r = 0; r < padded; r += VW) {
     Vec sum = v_set (0);

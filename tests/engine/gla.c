@@ -610,6 +610,7 @@ test_nan (void)
       spoil (gla, p, p->v + token * 20 + 7, values[i], all_forms[f], FALSE);
       if (values[i] > 0 || isnan (values[i])) {
         spoil (gla, p, p->gates[0] + token * 10 + 3, values[i], all_forms[f], FALSE);
+        spoil (gla, p, p->gates[0] + token * 10 + 3, 1000, all_forms[f], FALSE); /* exp of it is infinite too */
         spoil (gla, p, p->states[0] + state, values[i], all_forms[f], TRUE); /* its channel's log decays are all 0 */
       }
     }
@@ -762,7 +763,10 @@ test_plan (void)
   g_autoptr (VigGla) gla = open_gla (2);
   g_autoptr (GError) error = NULL;
   static const struct { guint tokens, heads, dv; gboolean ragged; VigGlaForm form; } choices[] = {
-    { 1, 8, 64, FALSE, VIG_GLA_FORM_TOKENS }, { 196, 3, 64, FALSE, VIG_GLA_FORM_CHUNKS },
+    { 1, 8, 64, FALSE, VIG_GLA_FORM_TOKENS }, { 7, 1, 64, FALSE, VIG_GLA_FORM_TOKENS },
+    { 8, 1, 64, FALSE, VIG_GLA_FORM_CHUNKS }, { 196, 3, 64, FALSE, VIG_GLA_FORM_CHUNKS },
+    { 8191, 1, 64, FALSE, VIG_GLA_FORM_CHUNKS }, { 8192, 1, 64, FALSE, VIG_GLA_FORM_SPLIT },
+    { 8192, 7, 64, FALSE, VIG_GLA_FORM_SPLIT }, { 8192, 7, 65, FALSE, VIG_GLA_FORM_CHUNKS },
     { 65536, 1, 64, FALSE, VIG_GLA_FORM_SPLIT }, { 65536, 64, 64, FALSE, VIG_GLA_FORM_CHUNKS },
     { 65536, 1, 64, TRUE, VIG_GLA_FORM_AUTO },
   };

@@ -33,7 +33,7 @@ enum {
   FEW_TOKENS = 8,               /* below: TOKENS */
   MANY_TOKENS = 8192,           /* from here on SPLIT, where there is little else to share out */
   MANY_SLICES = 16,
-  TOKEN_VECTORS = 16,           /* of a row of S, token by token */
+  TOKEN_VECTORS = 256 / VW,     /* of a row of S, token by token: the widest whole */
   TOKEN_BLOCK = 1024,           /* numbers of S, in whole rows, that stay in the innermost cache until all are done */
   CAREFUL = 64,                 /* tokens from which on, one by one, what sums lose is kept */
   GROUPS = 32,                  /* of items for each thread, at least: a decoding step has many that are short */
@@ -622,7 +622,8 @@ token_block (const VigGlaRun *a, int vectors, int n, int r, int rows, int first,
 }
 
 /* All of S of one token, in blocks of rows that stay in the innermost cache until all their columns have come; of these as many
- * at once as there are, for the hardware fetches ahead along whole rows only (a decoding step of 128/256 in 0.4 of the time). */
+ * at once as there are: a decoding step, which reads S from memory, takes half as long as in strips of four vectors
+ * (tests/bench/gla, 128/128 and 128/256). */
 static inline __attribute__ ((always_inline)) void
 token_state (const VigGlaRun *a, int columns, const float *from, float *to, float *lost, const Scratch *s)
 {
@@ -635,6 +636,7 @@ token_state (const VigGlaRun *a, int columns, const float *from, float *to, floa
     COLUMNS (TOKEN_VECTORS);
     COLUMNS (TOKEN_VECTORS / 2);
     COLUMNS (TOKEN_VECTORS / 4);
+    COLUMNS (TOKEN_VECTORS / 8);
     for (; first < columns; first += VW)
       token_block (a, 1, columns - first, r, rows, first, from, to, lost, s);
   }

@@ -173,6 +173,8 @@ test_unused (void)
   g_assert_cmpint (r->status, ==, 0);
   g_assert_cmpstr (r->err, ==, "vig-gla: in.safetensors: tensor state_forward is not used\n");
   run_free (r);
+  g_autoptr (GoldenFile) got = written ("out.safetensors");
+  check (got, "o_bw", golden, "o_bw", VIG_DTYPE_F32, 1e-5);
 }
 
 /* A golden whose gates are all 0, without them. */
